@@ -1,0 +1,212 @@
+// Command tutorial builds the tutorial with the reference and with this project's binary, in turn, and compares them.
+//
+// It needs root (for loop mounts), the reference root that test/setup makes, and a Debian mirror. Each build gets a
+// file system of its own, a new ext4 in a file: creating files on one that has just lost thousands of them is several
+// times slower, and would measure the clean-up of the run before. Package caches and metadata are warm on both sides:
+// the first pair is not counted.
+//
+//	go run ./bench/tutorial [-n PAIRS] [-mkosi BINARY] [-root REFERENCE]
+package main
+
+import (
+	"bytes"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/mkosi-go/mkosi/internal/distro"
+)
+
+var (
+	pairs     = flag.Int("n", 3, "number of counted pairs")
+	binary    = flag.String("mkosi", "bin/mkosi", "the binary to measure")
+	example   = flag.String("example", "examples/sysext", "the configuration to build, with mkosi.key and mkosi.crt")
+	reference = flag.String("root", envOr("MKOSI_REFERENCE_ROOT", "/var/tmp/mkosi-reference"), "the root that holds the reference")
+	scratch   = flag.String("scratch", "/var/tmp", "directory for the file systems")
+)
+
+func envOr(name, value string) string {
+	if v := os.Getenv(name); v != "" {
+		return v
+	}
+	return value
+}
+
+// figures are what one build cost.
+type figures struct {
+	wall, cpu, install float64 // seconds
+	peak               float64 // MiB, the largest process
+}
+
+func main() {
+	flag.Parse()
+	if err := run(); err != nil {
+		fmt.Fprintln(os.Stderr, "error:", err)
+		os.Exit(1)
+	}
+}
+
+func run() error {
+	mirror, err := hostMirror()
+	if err != nil {
+		return err
+	}
+	dir, err := os.MkdirTemp(*scratch, "mkosi-bench-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	exe, err := filepath.Abs(*binary)
+	if err != nil {
+		return err
+	}
+	runner, err := filepath.Abs("test/reference")
+	if err != nil {
+		return err
+	}
+	args := []string{"--local-mirror", mirror, "--profile", "initrd", "--force",
+		"--package-cache-dir", filepath.Join(dir, "packages"), "--cache-dir", filepath.Join(dir, "cache")}
+	ours := func(work string) *exec.Cmd { return exec.Command(exe, append([]string{"-C", work}, args...)...) }
+	theirs := func(work string) *exec.Cmd {
+		cmd := exec.Command(runner, append([]string{dir, "mkosi", "-C", work, "--debug-timing", "--workspace-dir", filepath.Dir(work)}, args...)...)
+		cmd.Env = append(os.Environ(), "MKOSI_REFERENCE_ROOT="+*reference)
+		return cmd
+	}
+	for _, d := range []string{"packages", "cache"} {
+		if err := os.Mkdir(filepath.Join(dir, d), 0o755); err != nil {
+			return err
+		}
+	}
+	var a, b []figures
+	for i := range *pairs + 1 {
+		t, err := build(dir, "reference", theirs)
+		if err != nil {
+			return err
+		}
+		o, err := build(dir, "this", ours)
+		if err != nil {
+			return err
+		}
+		if i > 0 {
+			a, b = append(a, t), append(b, o)
+		}
+	}
+	report(a, b)
+	return nil
+}
+
+// build makes a fresh file system, builds the example on it, and measures.
+func build(dir, name string, command func(work string) *exec.Cmd) (f figures, err error) {
+	fmt.Fprintf(os.Stderr, "building with %s\n", name)
+	disk, mnt := filepath.Join(dir, "disk"), filepath.Join(dir, "mnt")
+	if err := os.MkdirAll(mnt, 0o755); err != nil {
+		return f, err
+	}
+	for _, argv := range [][]string{
+		{"truncate", "--size=6G", disk},
+		{"mke2fs", "-q", "-t", "ext4", "-E", "lazy_itable_init=0", disk},
+		{"mount", "-o", "loop", disk, mnt},
+	} {
+		if out, err := exec.Command(argv[0], argv[1:]...).CombinedOutput(); err != nil {
+			return f, fmt.Errorf("%s: %w: %s", strings.Join(argv, " "), err, out)
+		}
+	}
+	defer func() {
+		if out, umountErr := exec.Command("umount", mnt).CombinedOutput(); umountErr != nil && err == nil {
+			err = fmt.Errorf("umount: %w: %s", umountErr, out)
+		}
+		_ = os.Remove(disk)
+	}()
+	work := filepath.Join(mnt, "sysext")
+	if err := os.CopyFS(work, os.DirFS(*example)); err != nil {
+		return f, err
+	}
+	_ = os.Chmod(filepath.Join(work, "mkosi.key"), 0o600)
+	for _, stale := range []string{"mkosi.output", "mkosi.cache"} {
+		if err := os.RemoveAll(filepath.Join(work, stale)); err != nil {
+			return f, err
+		}
+	}
+	syscall.Sync()
+
+	var out bytes.Buffer
+	cmd := command(work)
+	cmd.Stdout, cmd.Stderr = &out, &out
+	start := time.Now()
+	if err := cmd.Run(); err != nil {
+		return f, fmt.Errorf("%s: %w:\n%s", name, err, out.String())
+	}
+	f.wall = time.Since(start).Seconds()
+	usage := cmd.ProcessState.SysUsage().(*syscall.Rusage)
+	f.cpu = (cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()).Seconds()
+	f.peak = float64(usage.Maxrss) / 1024
+	if f.install, err = installSeconds(out.String()); err != nil {
+		return f, fmt.Errorf("%s: %w:\n%s", name, err, out.String())
+	}
+	return f, nil
+}
+
+// What the two say when the base image's packages are installed.
+var installLines = []*regexp.Regexp{
+	regexp.MustCompile(`\[base\] installing .*\(([0-9.]+)s\)`),
+	regexp.MustCompile(`\[base\] +([0-9.]+)s for step "Installing Debian"`),
+}
+
+func installSeconds(log string) (float64, error) {
+	for _, re := range installLines {
+		if m := re.FindStringSubmatch(log); m != nil {
+			return strconv.ParseFloat(m[1], 64)
+		}
+	}
+	return 0, fmt.Errorf("no line tells how long the base image's packages took")
+}
+
+// hostMirror is where this machine gets Debian from.
+func hostMirror() (string, error) {
+	sources, err := distro.HostSources("/")
+	if err != nil {
+		return "", err
+	}
+	for _, s := range sources {
+		if len(s.URIs) > 0 && slices.Contains(s.Components, "main") && strings.HasSuffix(strings.TrimRight(s.URIs[0], "/"), "/debian") {
+			return s.URIs[0], nil
+		}
+	}
+	return "", fmt.Errorf("this machine's apt has no Debian mirror configured")
+}
+
+func report(a, b []figures) {
+	fmt.Printf("%-28s %10s %10s %8s\n", "median of "+strconv.Itoa(len(a))+" pairs", "reference", "this", "ratio")
+	for _, row := range []struct {
+		name string
+		get  func(figures) float64
+	}{
+		{"wall, seconds", func(f figures) float64 { return f.wall }},
+		{"CPU, seconds", func(f figures) float64 { return f.cpu }},
+		{"base install, seconds", func(f figures) float64 { return f.install }},
+		{"largest process, MiB", func(f figures) float64 { return f.peak }},
+	} {
+		var x, y, r []float64
+		for i := range a {
+			x, y = append(x, row.get(a[i])), append(y, row.get(b[i]))
+			r = append(r, y[i]/x[i])
+		}
+		fmt.Printf("%-28s %10.1f %10.1f %8.2f\n", row.name, median(x), median(y), median(r))
+	}
+}
+
+func median(v []float64) float64 {
+	v = slices.Sorted(slices.Values(v))
+	if n := len(v); n%2 == 1 {
+		return v[n/2]
+	}
+	return (v[len(v)/2-1] + v[len(v)/2]) / 2
+}

@@ -1,0 +1,148 @@
+package build
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/mkosi-go/mkosi/internal/config"
+	"github.com/mkosi-go/mkosi/internal/host"
+	"github.com/mkosi-go/mkosi/internal/sandbox"
+	"github.com/mkosi-go/mkosi/internal/tree"
+	"github.com/mkosi-go/mkosi/internal/ui"
+)
+
+// Builder executes plans. Fill in the fields and call Run; it needs a session, see [sandbox.EnterSession].
+type Builder struct {
+	Config *config.Config
+	Host   host.Facts
+	UI     *ui.Printer
+	// KeepWorkspace leaves the workspace of a failed image behind: --debug-workspace.
+	KeepWorkspace bool
+
+	session sandbox.Session
+	work    *tree.Staging // of the whole build
+	sources sourceSets
+}
+
+// ImageError is the failure of one image.
+type ImageError struct {
+	Image string
+	Err   error
+}
+
+func (e *ImageError) Error() string { return fmt.Sprintf("image %s: %v", e.Image, e.Err) }
+func (e *ImageError) Unwrap() error { return e.Err }
+
+// Run builds the images of a plan, side by side where none needs the other. The first failure stops the rest; the
+// error says which image failed, outputs of images that were finished stay.
+func (b *Builder) Run(ctx context.Context, plan *Plan) (err error) {
+	b.session = sandbox.Current()
+	parent, err := b.workspaceParent(b.Config.Main())
+	if err != nil {
+		return err
+	}
+	if b.work, err = tree.Stage(ctx, parent); err != nil {
+		return fmt.Errorf("making a workspace: %w", err)
+	}
+	defer func() {
+		// The context may be done already, and what was made is to be removed all the same.
+		if closeErr := b.work.Close(); err == nil && closeErr != nil {
+			err = fmt.Errorf("removing the workspace: %w", closeErr)
+		}
+	}()
+
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	done := map[*Job]chan struct{}{}
+	for _, j := range plan.Jobs {
+		done[j] = make(chan struct{})
+	}
+	var wg sync.WaitGroup
+	for _, job := range plan.Jobs {
+		wg.Go(func() {
+			defer close(done[job])
+			for _, n := range job.Needs {
+				<-done[n]
+			}
+			if ctx.Err() != nil {
+				return
+			}
+			if err := b.job(ctx, job); err != nil {
+				cancel(&ImageError{job.Image.Image, err})
+			}
+		})
+	}
+	wg.Wait()
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return nil
+}
+
+// job builds one image, a second time on disk if it does not fit into memory.
+func (b *Builder) job(ctx context.Context, job *Job) error {
+	if job.Skip != "" {
+		b.UI.Infof(job.Image.Image, "not built: %s", job.Skip)
+		return nil
+	}
+	start := time.Now()
+	inMemory := b.useMemory(job.Image)
+	size, err := b.image(ctx, job.Image, inMemory)
+	if inMemory && ctx.Err() == nil && isNoSpace(err) {
+		b.UI.Infof(job.Image.Image, "does not fit into memory, building it again on disk")
+		size, err = b.image(ctx, job.Image, false)
+	}
+	if err != nil {
+		return err
+	}
+	b.UI.Infof(job.Image.Image, "built %s, %s (%.1fs)", job.Image.OutputPath(b.Config.Dir), humanBytes(size), time.Since(start).Seconds())
+	return nil
+}
+
+// workspaceParent returns the directory in which an image's workspace is made: WorkspaceDirectory=, else the user's
+// cache directory, else /var/tmp. Root uses /var/tmp, since its home is seldom made for gigabytes.
+func (b *Builder) workspaceParent(img *config.Image) (string, error) {
+	dir := img.WorkspaceDirectory
+	for _, v := range []string{b.Host.Environment["XDG_CACHE_HOME"], b.Host.Environment["CACHE_DIRECTORY"], homeCache(b.Host)} {
+		if dir == "" && filepath.IsAbs(v) {
+			dir = v
+		}
+	}
+	if dir == "" {
+		return "/var/tmp", nil
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return "", fmt.Errorf("creating the workspace directory: %w", err)
+	}
+	return dir, nil
+}
+
+func homeCache(h host.Facts) string {
+	if h.UID == 0 || h.Home == "" {
+		return ""
+	}
+	return filepath.Join(h.Home, ".cache")
+}
+
+// isNoSpace reports whether something failed because a file system was full. Programs say so in words only.
+func isNoSpace(err error) bool {
+	return err != nil && (errors.Is(err, errNoSpace) || strings.Contains(err.Error(), errNoSpace.Error()))
+}
+
+func humanBytes(n int64) string {
+	const units = "KMGT"
+	if n < 1024 {
+		return fmt.Sprintf("%dB", n)
+	}
+	f, i := float64(n)/1024, 0
+	for f >= 1024 && i < len(units)-1 {
+		f, i = f/1024, i+1
+	}
+	return fmt.Sprintf("%.1f%c", f, units[i])
+}

@@ -1,0 +1,194 @@
+package build
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/mkosi-go/mkosi/internal/config"
+	"github.com/mkosi-go/mkosi/internal/output"
+	"github.com/mkosi-go/mkosi/internal/sandbox"
+	"github.com/mkosi-go/mkosi/internal/tree"
+)
+
+// image is one image on its way through the steps.
+type image struct {
+	*config.Image
+	b *Builder
+
+	// stage lies on the output's file system and holds what will be the outputs.
+	stage *tree.Staging
+	// work holds what is needed only while building; it may lie in memory.
+	work string
+	// root is the tree as a step sees it.
+	root string
+	// upper is where the changes to the base trees go when root is an overlay, else "".
+	upper string
+	// unmount ends the overlay; nil when there is none.
+	unmount func() error
+	// hostRelease are the os-release(5) fields of the base trees of an extension.
+	hostRelease map[string]string
+}
+
+// image takes one image through all steps and returns the size of its output in bytes.
+func (b *Builder) image(ctx context.Context, img *config.Image, inMemory bool) (size int64, err error) {
+	m := &image{Image: img, b: b}
+	outputDir := img.OutputDir(b.Config.Dir)
+	if err := os.MkdirAll(outputDir, 0o755); err != nil {
+		return 0, fmt.Errorf("creating the output directory: %w", err)
+	}
+	if m.stage, err = tree.Stage(ctx, outputDir); err != nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, m.close(err)) }()
+	if err := m.makeWorkspace(inMemory); err != nil {
+		return 0, err
+	}
+
+	steps := []func(context.Context) error{
+		m.makeTree,
+		m.copySkeletonTrees,
+		m.installPackages,
+		m.copyExtraTrees,
+		m.leaveBaseTrees,
+		m.writeSystemFiles,
+		m.runSystemTools,
+		m.applyFirstBoot,
+		m.removePackagesAndFiles,
+		m.cleanPackageMetadata,
+		m.finishTree,
+	}
+	for _, step := range steps {
+		if ctx.Err() != nil {
+			return 0, context.Cause(ctx)
+		}
+		if err := step(ctx); err != nil {
+			return 0, err
+		}
+	}
+	return m.writeOutput(ctx)
+}
+
+// onlyAdditions reports whether the image holds only what it adds to base trees, or to a system that it extends. The
+// steps that make a whole system are not for such an image.
+func (m *image) onlyAdditions() bool { return m.Overlay || isExtension(m.Format) }
+
+func isExtension(f config.Format) bool {
+	_, ok := extensionReleases[f]
+	return ok
+}
+
+// step runs fn as a step that the user sees.
+func (m *image) step(text string, fn func() error) error {
+	s := m.b.UI.Begin(m.Image.Image, "%s", text)
+	err := fn()
+	s.End(err)
+	return err
+}
+
+// makeWorkspace prepares the directory for what is needed only while building.
+func (m *image) makeWorkspace(inMemory bool) error {
+	m.work = m.b.work.Path(m.Image.Image)
+	if err := os.Mkdir(m.work, 0o700); err != nil {
+		return fmt.Errorf("making a workspace: %w", err)
+	}
+	if !inMemory {
+		return nil
+	}
+	if err := sandbox.MountTmpfs(m.work, availableMemory()/2, 0o700); err != nil {
+		return fmt.Errorf("making a workspace in memory: %w", err)
+	}
+	return nil
+}
+
+// close gives back everything that the image held. cause is why it ended, nil for success.
+func (m *image) close(cause error) error {
+	var errs []error
+	if m.unmount != nil {
+		errs = append(errs, m.unmount())
+	}
+	if cause != nil && m.b.KeepWorkspace {
+		m.b.UI.Infof(m.Image.Image, "the workspace is left in %s", m.work)
+	}
+	// A workspace in memory goes with its mount; whatever lies on disk is removed with the build's own workspace, but
+	// for the name, which a second try wants.
+	_ = sandbox.Unmount(m.work)
+	errs = append(errs, tree.RemoveAll(context.Background(), m.work), m.stage.Close())
+	return errors.Join(errs...)
+}
+
+// finishTree is the last step that changes the tree.
+func (m *image) finishTree(ctx context.Context) error {
+	if m.onlyAdditions() && isExtension(m.Format) {
+		if err := tree.RemoveEmptyDirs(ctx, m.root); err != nil {
+			return err
+		}
+		root, err := os.OpenRoot(m.root)
+		if err != nil {
+			return err
+		}
+		defer root.Close()
+		if err := writeExtensionRelease(root, m.Image, m.hostRelease); err != nil {
+			return err
+		}
+	}
+	if m.SourceDateEpoch == nil {
+		return nil
+	}
+	return m.step("normalising modification times", func() error {
+		return tree.ClampTimes(ctx, m.root, time.Unix(*m.SourceDateEpoch, 0))
+	})
+}
+
+// writeOutput packs the tree and puts the outputs into their places, each in one step.
+func (m *image) writeOutput(ctx context.Context) (int64, error) {
+	req := output.Request{
+		Image: m.Image,
+		Root:  m.root,
+		Dir:   m.stage.Path("outputs"),
+		Run:   m.runHostTool,
+		// A tree in the staging directory may be renamed into place.
+		OwnsRoot:     filepath.Dir(m.root) == filepath.Dir(m.stage.Path("root")),
+		IgnoreOwners: m.b.session.SingleUser,
+	}
+	if err := os.Mkdir(req.Dir, 0o755); err != nil {
+		return 0, err
+	}
+	var artifacts []string
+	err := m.step("writing "+m.OutputName(), func() (err error) {
+		artifacts, err = output.Write(ctx, req)
+		return err
+	})
+	if err != nil {
+		return 0, err
+	}
+	if m.unmount != nil {
+		if err := m.unmount(); err != nil {
+			return 0, err
+		}
+		m.unmount = nil
+	}
+	dir := m.OutputDir(m.b.Config.Dir)
+	for _, name := range artifacts {
+		if err := tree.Swap(ctx, filepath.Join(req.Dir, name), filepath.Join(dir, name)); err != nil {
+			return 0, fmt.Errorf("putting %s into place: %w", name, err)
+		}
+	}
+	path := m.OutputPath(m.b.Config.Dir)
+	fi, err := os.Lstat(path)
+	if err != nil || !fi.IsDir() {
+		return fileSize(fi), err
+	}
+	return tree.Size(ctx, path)
+}
+
+func fileSize(fi fs.FileInfo) int64 {
+	if fi == nil {
+		return 0
+	}
+	return fi.Size()
+}

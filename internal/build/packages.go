@@ -1,0 +1,273 @@
+package build
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+
+	"github.com/mkosi-go/mkosi/internal/config"
+	"github.com/mkosi-go/mkosi/internal/distro"
+	"github.com/mkosi-go/mkosi/internal/pkgmgr"
+	"github.com/mkosi-go/mkosi/internal/tree"
+)
+
+// sourceSets are the package sources of a build. Images that install from the same sources share one set, and so its
+// metadata is brought up to date once.
+type sourceSets struct {
+	mu   sync.Mutex
+	sets map[string]*sourceSet
+}
+
+// sourceSet is a package manager made ready for one set of sources.
+type sourceSet struct {
+	ready func(context.Context) (pkgmgr.Apt, error)
+}
+
+// packageManager returns the package manager for an image, ready to install: its metadata is as fresh as CacheOnly=
+// wants it.
+func (m *image) packageManager(ctx context.Context) (*pkgmgr.Apt, error) {
+	key := sourceKey(m.Image)
+	s := &m.b.sources
+	s.mu.Lock()
+	if s.sets == nil {
+		s.sets = map[string]*sourceSet{}
+	}
+	set, ok := s.sets[key]
+	if !ok {
+		var once sync.Once
+		var apt pkgmgr.Apt
+		var err error
+		n := len(s.sets)
+		set = &sourceSet{ready: func(ctx context.Context) (pkgmgr.Apt, error) {
+			once.Do(func() { apt, err = m.prepareSources(ctx, n) })
+			return apt, err
+		}}
+		s.sets[key] = set
+	}
+	s.mu.Unlock()
+
+	apt, err := set.ready(ctx)
+	if err != nil {
+		return nil, err
+	}
+	apt.Recommends, apt.Docs = m.WithRecommends, m.WithDocs
+	apt.SourceDateEpoch = m.SourceDateEpoch
+	apt.IgnoreOwners = m.b.session.SingleUser
+	apt.Env = environment(m.Image)
+	apt.Run = m.runPackageTool
+	apt.Log = func(format string, args ...any) { m.b.UI.Debugf(m.Image.Image, format, args...) }
+	apt.Output = nil
+	if m.b.UI.Debugging() {
+		apt.Output = m.b.UI.Writer(m.Image.Image)
+	}
+	return &apt, nil
+}
+
+// sourceKey is the same for images that install from the same sources in the same way.
+func sourceKey(img *config.Image) string {
+	return fmt.Sprintf("%q", []any{
+		img.Distribution, img.Release, img.Architecture, img.Mirror, img.Snapshot, img.LocalMirror, img.Repositories,
+		img.RepositoryKeyCheck, img.PackageDirectories, img.SandboxTrees, img.CacheDirectory, img.PackageCacheDirectory,
+		img.CacheOnly, img.ProxyUrl, img.ProxyPeerCertificate, img.ProxyClientCertificate, img.ProxyClientKey,
+	})
+}
+
+// prepareSources sets up the sandbox's /etc and the caches, and brings the metadata up to date. n tells the sets of a
+// build apart.
+func (m *image) prepareSources(ctx context.Context, n int) (apt pkgmgr.Apt, err error) {
+	d, err := distro.Lookup(string(m.Distribution))
+	if err != nil {
+		return apt, err
+	}
+	sources, err := m.packageSources(d)
+	if err != nil {
+		return apt, err
+	}
+	dir := m.b.work.Path(fmt.Sprintf(".sources%d", n))
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		return apt, fmt.Errorf("making a workspace: %w", err)
+	}
+	for _, t := range m.SandboxTrees {
+		sandboxed := *m
+		sandboxed.root = dir
+		if err := sandboxed.installTree(ctx, t); err != nil {
+			return apt, fmt.Errorf("copying the sandbox tree %s: %w", t.Source, err)
+		}
+	}
+	packageCache := m.packageCacheDir()
+	apt = pkgmgr.Apt{
+		Run:              m.runPackageTool,
+		Etc:              filepath.Join(dir, "etc"),
+		Distribution:     d,
+		Release:          m.Release,
+		Architecture:     string(m.Architecture),
+		Sources:          sources,
+		MetadataDir:      m.metadataDir(packageCache),
+		PackageDir:       packageCache,
+		NoKeyCheck:       !m.RepositoryKeyCheck,
+		Proxy:            m.ProxyUrl,
+		ProxyCA:          m.ProxyPeerCertificate,
+		ProxyCertificate: m.ProxyClientCertificate,
+		ProxyKey:         m.ProxyClientKey,
+		Env:              environment(m.Image),
+		IgnoreOwners:     m.b.session.SingleUser,
+		Log:              func(format string, args ...any) { m.b.UI.Debugf(m.Image.Image, format, args...) },
+	}
+	if m.ProxyUrl == "" {
+		apt.ProxyCA, apt.ProxyCertificate, apt.ProxyKey = "", "", ""
+	}
+	if m.b.UI.Debugging() {
+		apt.Output = m.b.UI.Writer(m.Image.Image)
+	}
+	if len(m.PackageDirectories) > 0 {
+		apt.RepositoryDir = filepath.Join(dir, "repository")
+	}
+	if err := apt.Prepare(); err != nil {
+		return apt, err
+	}
+	if len(m.PackageDirectories) > 0 {
+		if err := apt.AddPackages(ctx, m.PackageDirectories); err != nil {
+			return apt, fmt.Errorf("reading PackageDirectories=: %w", err)
+		}
+	}
+	if !m.wantsSync(&apt) {
+		return apt, nil
+	}
+	return apt, m.step("syncing package metadata", func() error { return apt.Sync(ctx) })
+}
+
+// wantsSync says whether CacheOnly= asks for fresh metadata. What is configured to stay off the network still needs
+// metadata of the local repository.
+func (m *image) wantsSync(apt *pkgmgr.Apt) bool {
+	switch m.CacheOnly {
+	case config.CacheOnlyAlways, config.CacheOnlyMetadata:
+		return !apt.Synced()
+	}
+	return true
+}
+
+// packageSources returns the repositories that the image's settings name.
+func (m *image) packageSources(d *distro.Distribution) ([]distro.Source, error) {
+	req := &distro.Request{
+		Release:      m.Release,
+		Architecture: string(m.Architecture),
+		Mirror:       m.Mirror,
+		LocalMirror:  m.LocalMirror,
+		Snapshot:     m.Snapshot,
+		Components:   m.Repositories,
+	}
+	if m.b.Host.Distribution == string(m.Distribution) {
+		host, err := distro.HostSources("/")
+		if err != nil {
+			return nil, err
+		}
+		req.Host = host
+	}
+	return d.Sources(req)
+}
+
+// packageCacheDir is where downloaded packages are kept: PackageCacheDirectory=, else a directory of the user or the
+// system.
+func (m *image) packageCacheDir() string {
+	dir := m.PackageCacheDirectory
+	if dir == "" {
+		dir = "/var/cache/mkosi"
+		env := m.b.Host.Environment
+		switch {
+		case m.b.Host.UID == 0:
+		case filepath.IsAbs(env["XDG_CACHE_HOME"]):
+			dir = filepath.Join(env["XDG_CACHE_HOME"], "mkosi")
+		case m.b.Host.Home != "":
+			dir = filepath.Join(m.b.Host.Home, ".cache/mkosi")
+		}
+	}
+	return filepath.Join(dir, strings.Join([]string{string(m.Distribution), m.Release, string(m.Architecture)}, "~"))
+}
+
+// metadataDir is where the repositories' metadata is kept: in CacheDirectory= if there is one, else with the packages.
+func (m *image) metadataDir(packageCache string) string {
+	if m.CacheDirectory == "" {
+		return packageCache
+	}
+	return filepath.Join(m.CacheDirectory, filepath.Base(packageCache)+"~main.metadata.cache")
+}
+
+// environment returns Environment= as NAME=value.
+func environment(img *config.Image) []string {
+	var env []string
+	for _, name := range sortedKeys(img.Environment) {
+		env = append(env, name+"="+img.Environment[name])
+	}
+	return env
+}
+
+// installPackages installs the distribution and Packages=; on base trees, just the packages.
+func (m *image) installPackages(ctx context.Context) error {
+	if len(m.Packages) == 0 && (len(m.BaseTrees) > 0 || isExtension(m.Format)) {
+		return nil
+	}
+	apt, err := m.packageManager(ctx)
+	if err != nil {
+		return err
+	}
+	if len(m.BaseTrees) > 0 || m.Overlay {
+		if !pathExists(filepath.Join(m.root, "var/lib/dpkg/status")) {
+			return errors.New("the base tree has no package database, so no packages can be installed on top of it: build it with CleanPackageMetadata=no")
+		}
+		return m.step("installing "+list(m.Packages), func() error { return apt.Install(ctx, m.root, m.Packages) })
+	}
+	text := "installing " + apt.Distribution.PrettyName + " " + m.Release
+	if len(m.Packages) > 0 {
+		text += " with " + list(m.Packages)
+	}
+	return m.step(text, func() error { return apt.Bootstrap(ctx, m.root, m.Packages) })
+}
+
+// list names a few packages, or counts many.
+func list(packages []string) string {
+	if len(packages) > 4 {
+		return fmt.Sprintf("%d packages", len(packages))
+	}
+	return strings.Join(packages, ", ")
+}
+
+// removePackagesAndFiles removes what RemovePackages= and RemoveFiles= name.
+func (m *image) removePackagesAndFiles(ctx context.Context) error {
+	if len(m.RemovePackages) > 0 && m.CleanPackageMetadata != config.Disabled {
+		if m.onlyAdditions() {
+			return errors.New("RemovePackages= cannot remove packages of the base trees from an image that holds only additions to them")
+		}
+		apt, err := m.packageManager(ctx)
+		if err != nil {
+			return err
+		}
+		err = m.step("removing "+list(m.RemovePackages), func() error { return apt.Remove(ctx, m.root, m.RemovePackages) })
+		if err != nil {
+			return err
+		}
+	}
+	if len(m.RemoveFiles) == 0 {
+		return nil
+	}
+	return m.step("removing files", func() error { return tree.Remove(ctx, m.root, m.RemoveFiles...) })
+}
+
+// cleanPackageMetadata removes the package manager's databases: always with CleanPackageMetadata=yes, and with auto if
+// the image has no package manager that could read them. An image that is a directory or a tar file is often the base
+// of another one and keeps them.
+func (m *image) cleanPackageMetadata(ctx context.Context) error {
+	switch {
+	case m.CleanPackageMetadata == config.Disabled:
+		return nil
+	case m.CleanPackageMetadata == config.Auto && (m.Format == config.FormatDirectory || m.Format == config.FormatTar):
+		return nil
+	case len(m.BaseTrees) == 0 && isExtension(m.Format) && len(m.Packages) == 0:
+		return nil
+	}
+	apt := pkgmgr.Apt{}
+	return apt.Clean(m.root, m.CleanPackageMetadata == config.Enabled)
+}

@@ -1,0 +1,169 @@
+// Package build makes images: it plans which ones, in which order and side by side, and takes each through its steps.
+package build
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/mkosi-go/mkosi/internal/config"
+)
+
+// Plan is what a build will do, before anything is done.
+type Plan struct {
+	// Jobs has one entry for each image, each after those that it needs.
+	Jobs []*Job
+}
+
+// Job is one image of a plan.
+type Job struct {
+	Image *config.Image
+	// Needs lists the jobs that have to be done before this one begins.
+	Needs []*Job
+	// Skip says, in a clause, why the image is not built; "" when it is.
+	Skip string
+}
+
+// ConfigError is a configuration that reads well but cannot be built. Nothing has been touched when it is returned.
+type ConfigError struct {
+	Err  error
+	Hint string // what to do, if there is something to say
+}
+
+func (e *ConfigError) Error() string { return e.Err.Error() }
+func (e *ConfigError) Unwrap() error { return e.Err }
+
+// NewPlan plans the build of all images of a configuration. It fails with every reason why the configuration cannot
+// be built, each a [ConfigError], joined.
+func NewPlan(cfg *config.Config) (*Plan, error) {
+	plan := &Plan{}
+	var problems []error
+	for _, img := range cfg.Images {
+		job := &Job{Image: img, Skip: skip(cfg, img)}
+		job.Needs = needs(cfg, job, plan.Jobs)
+		if job.Skip == "" {
+			problems = append(problems, check(cfg, img)...)
+		}
+		plan.Jobs = append(plan.Jobs, job)
+	}
+	if err := errors.Join(problems...); err != nil {
+		return nil, err
+	}
+	return plan, nil
+}
+
+// Empty reports whether the plan builds nothing.
+func (p *Plan) Empty() bool {
+	return !slices.ContainsFunc(p.Jobs, func(j *Job) bool { return j.Skip == "" })
+}
+
+// skip says why an image is not to be built.
+func skip(cfg *config.Config, img *config.Image) string {
+	if img.Format == config.FormatNone {
+		return "the output format is none"
+	}
+	if cfg.Options.Force > 0 {
+		return ""
+	}
+	if out := img.OutputPath(cfg.Dir); pathExists(out) {
+		return fmt.Sprintf("%s exists already (use --force to build it again)", out)
+	}
+	return ""
+}
+
+// needs returns the jobs among earlier ones that job has to wait for: those that Dependencies= names, and those whose
+// output one of its settings reads. What the images may do to each other beyond that is up to scripts, and an image
+// that has any waits for all that came before it, as the configuration language promises.
+func needs(cfg *config.Config, job *Job, earlier []*Job) []*Job {
+	var list []*Job
+	inputs := inputPaths(job.Image)
+	for _, e := range earlier {
+		output := e.Image.OutputPath(cfg.Dir)
+		reads := slices.ContainsFunc(inputs, func(p string) bool {
+			return within(output, p) || within(p, output) || p == filepath.Join(e.Image.OutputDir(cfg.Dir), e.Image.SymlinkName())
+		})
+		if reads || hasScripts(job.Image) || slices.Contains(job.Image.Dependencies, e.Image.Image) {
+			list = append(list, e)
+		}
+	}
+	return list
+}
+
+// inputPaths are the paths that an image's settings read at build time.
+func inputPaths(img *config.Image) []string {
+	paths := slices.Concat(img.BaseTrees, img.PackageDirectories, img.VolatilePackageDirectories, img.Initrds)
+	for _, trees := range [][]config.Tree{img.SkeletonTrees, img.ExtraTrees, img.SandboxTrees} {
+		for _, t := range trees {
+			paths = append(paths, t.Source)
+		}
+	}
+	return paths
+}
+
+func hasScripts(img *config.Image) bool {
+	return len(img.SyncScripts)+len(img.PrepareScripts)+len(img.BuildScripts)+len(img.PostInstallationScripts)+
+		len(img.FinalizeScripts)+len(img.PostOutputScripts) > 0
+}
+
+// within reports whether path is dir or lies below it.
+func within(path, dir string) bool {
+	return path == dir || strings.HasPrefix(path, strings.TrimSuffix(dir, "/")+"/")
+}
+
+func pathExists(path string) bool {
+	_, err := os.Lstat(path)
+	return err == nil
+}
+
+// check returns what keeps an image from being built.
+func check(cfg *config.Config, img *config.Image) []error {
+	var problems []error
+	add := func(hint, format string, args ...any) {
+		problems = append(problems, &ConfigError{Err: fmt.Errorf("image %s: "+format, append([]any{img.Image}, args...)...), Hint: hint})
+	}
+	for _, u := range config.Unsupported(img) {
+		add("", "%s: %s", u.Origin, u.Reason)
+	}
+	if img.Overlay && len(img.BaseTrees) == 0 {
+		add("name the trees to build upon, such as BaseTrees=%O/base", "Overlay=yes needs BaseTrees=")
+	}
+	for _, base := range img.BaseTrees {
+		problem(cfg, img, base, add)
+	}
+	for _, t := range img.ExtraTrees {
+		if !pathExists(t.Source) && !produced(cfg, img, t.Source) {
+			add("", "ExtraTrees=: %s does not exist", t.Source)
+		}
+	}
+	return problems
+}
+
+// problem complains about a base tree that is neither there, nor made by another image of this build.
+func problem(cfg *config.Config, img *config.Image, base string, add func(hint, format string, args ...any)) {
+	fi, err := os.Stat(base)
+	switch {
+	case produced(cfg, img, base):
+	case errors.Is(err, fs.ErrNotExist):
+		add("build the image that makes it, or mend the path", "BaseTrees=: %s does not exist", base)
+	case err != nil:
+		add("", "BaseTrees=: %v", err)
+	case !fi.IsDir() && !isTar(base):
+		add("use Format=directory or Format=tar for the base image", "BaseTrees=%s: a disk image as base tree is not supported yet", base)
+	}
+}
+
+// produced reports whether another image of the build makes path.
+func produced(cfg *config.Config, img *config.Image, path string) bool {
+	return slices.ContainsFunc(cfg.Images, func(other *config.Image) bool {
+		return other != img && other.Format != config.FormatNone && within(path, other.OutputPath(cfg.Dir))
+	})
+}
+
+func isTar(path string) bool {
+	base := filepath.Base(path)
+	return strings.HasSuffix(base, ".tar") || strings.Contains(base, ".tar.")
+}

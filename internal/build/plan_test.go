@@ -1,0 +1,120 @@
+package build
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/mkosi-go/mkosi/internal/config"
+)
+
+// tutorial is a configuration with a base, an extension that names it, a main image that reads it, and one that is
+// independent.
+func tutorial(dir string) *config.Config {
+	out := filepath.Join(dir, "out")
+	image := func(name string, f func(*config.Image)) *config.Image {
+		img := &config.Image{Image: name, Output: name, OutputDirectory: out, Format: config.FormatDirectory}
+		f(img)
+		return img
+	}
+	return &config.Config{Dir: dir, Images: []*config.Image{
+		image("base", func(*config.Image) {}),
+		image("btrfs", func(i *config.Image) { i.Dependencies = []string{"base"} }),
+		image("other", func(*config.Image) {}),
+		image("main", func(i *config.Image) { i.BaseTrees = []string{filepath.Join(out, "base")} }),
+	}}
+}
+
+func needed(p *Plan) map[string][]string {
+	got := map[string][]string{}
+	for _, j := range p.Jobs {
+		for _, n := range j.Needs {
+			got[j.Image.Image] = append(got[j.Image.Image], n.Image.Image)
+		}
+	}
+	return got
+}
+
+func TestPlanWaitsForWhatIsRead(t *testing.T) {
+	cfg := tutorial(t.TempDir())
+	plan, err := NewPlan(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[string][]string{"btrfs": {"base"}, "main": {"base"}}
+	if diff := cmp.Diff(want, needed(plan)); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestPlanScriptsWaitForAll(t *testing.T) {
+	img := &config.Image{Image: "main", PostInstallationScripts: []string{"x"}}
+	earlier := []*Job{{Image: &config.Image{Image: "a", Output: "a"}}, {Image: &config.Image{Image: "b", Output: "b"}}}
+	if got := needs(&config.Config{Dir: "/x"}, &Job{Image: img}, earlier); len(got) != 2 {
+		t.Errorf("waits for %d images, want 2", len(got))
+	}
+}
+
+func TestPlanSkipsWhatIsThere(t *testing.T) {
+	cfg := tutorial(t.TempDir())
+	if err := os.MkdirAll(filepath.Join(cfg.Dir, "out/base"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for force, want := range map[int]bool{0: true, 1: false} {
+		cfg.Options.Force = force
+		plan, err := NewPlan(cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := plan.Jobs[0].Skip != ""; got != want {
+			t.Errorf("with --force %d times, base is skipped: %v, want %v", force, got, want)
+		}
+		if plan.Empty() {
+			t.Error("the plan is empty")
+		}
+	}
+}
+
+func TestPlanRefuses(t *testing.T) {
+	for name, tt := range map[string]struct {
+		change func(*config.Image)
+		want   string
+	}{
+		"overlay without base": {func(i *config.Image) { i.BaseTrees = nil; i.Overlay = true }, "Overlay=yes needs BaseTrees="},
+		"missing base":         {func(i *config.Image) { i.BaseTrees = []string{"/nowhere/at/all"} }, "/nowhere/at/all does not exist"},
+		"disk image as base":   {func(i *config.Image) { i.BaseTrees = []string{"/proc/self/exe"} }, "disk image as base tree is not supported yet"},
+		"missing extra tree":   {func(i *config.Image) { i.ExtraTrees = []config.Tree{{Source: "/nowhere"}} }, "/nowhere does not exist"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			cfg := tutorial(t.TempDir())
+			tt.change(cfg.Main())
+			_, err := NewPlan(cfg)
+			if err == nil || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("got %v, want %q", err, tt.want)
+			}
+		})
+	}
+}
+
+func TestParseMeminfo(t *testing.T) {
+	if got := parseMeminfo(strings.NewReader("MemTotal: 5 kB\nMemAvailable:   2048 kB\n")); got != 2<<20 {
+		t.Errorf("got %d", got)
+	}
+	if got := parseMeminfo(strings.NewReader("garbage")); got != 0 {
+		t.Errorf("got %d", got)
+	}
+}
+
+func TestHumanBytes(t *testing.T) {
+	var got []string
+	for _, n := range []int64{0, 1023, 1024, 7324160, 5 << 30} {
+		got = append(got, humanBytes(n))
+	}
+	if want := []string{"0B", "1023B", "1.0K", "7.0M", "5.0G"}; !slices.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+}

@@ -1,0 +1,289 @@
+package build
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/mkosi-go/mkosi/internal/host"
+	"github.com/mkosi-go/mkosi/internal/sandbox"
+)
+
+// writeSystemFiles writes the small files that settings ask for, before the tools run that read them.
+func (m *image) writeSystemFiles(context.Context) error {
+	if m.onlyAdditions() {
+		return nil
+	}
+	root, err := os.OpenRoot(m.root)
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	if err := writeOSRelease(root, m.Image); err != nil {
+		return err
+	}
+	if err := m.checkSSH(root); err != nil {
+		return err
+	}
+	return errors.Join(m.linkInit(root), writeBootDirectories(root), m.writeVerityCertificate(root), m.writeMachineID(root))
+}
+
+const systemdPath = "usr/lib/systemd/systemd"
+
+// linkInit gives the tree what the kernel starts when it is an initrd, /init, and with MakeInitrd= what makes systemd
+// take the place for one, /etc/initrd-release, see os-release(5).
+func (m *image) linkInit(root *os.Root) error {
+	links := map[string]string{}
+	if exists(root, systemdPath) || m.MakeInitrd {
+		links["init"] = "/" + systemdPath
+	}
+	if m.MakeInitrd {
+		links["etc/initrd-release"] = "/etc/os-release"
+	}
+	for _, name := range sortedKeys(links) {
+		if exists(root, name) {
+			continue
+		}
+		if err := root.MkdirAll(path.Dir(name), 0o755); err != nil {
+			return fmt.Errorf("creating the directory of %s in the image: %w", name, err)
+		}
+		if err := root.Symlink(links[name], name); err != nil {
+			return fmt.Errorf("linking %s in the image: %w", name, err)
+		}
+	}
+	return nil
+}
+
+// writeBootDirectories makes the mount points of the boot partitions, the file that tells boot loader entries of type 1
+// from others (kernel-install(8)), and the file whose time is the earliest that systemd sets the clock to (systemd(1)).
+func writeBootDirectories(root *os.Root) error {
+	for _, dir := range []struct {
+		name string
+		mode fs.FileMode
+	}{{"efi", 0o500}, {"boot", 0o755}, {"boot/loader", 0o700}} {
+		if exists(root, dir.name) {
+			continue
+		}
+		if err := errors.Join(root.Mkdir(dir.name, 0o700), root.Chmod(dir.name, dir.mode)); err != nil {
+			return fmt.Errorf("creating %s in the image: %w", dir.name, err)
+		}
+	}
+	for name, file := range map[string]struct {
+		content string
+		mode    fs.FileMode
+	}{"boot/loader/entries.srel": {"type1\n", 0o600}, "usr/lib/clock-epoch": {"", 0o644}} {
+		if exists(root, name) || !exists(root, path.Dir(name)) {
+			continue
+		}
+		if err := writeFile(root, name, []byte(file.content), file.mode); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// writeVerityCertificate makes systemd in the image trust what VerityKey= signs, such as extensions of the image; see
+// systemd-sysext(8).
+func (m *image) writeVerityCertificate(root *os.Root) error {
+	if m.VerityCertificate == "" || !exists(root, systemdPath) {
+		return nil
+	}
+	cert, err := os.ReadFile(m.VerityCertificate)
+	if err != nil {
+		return fmt.Errorf("reading VerityCertificate=: %w", err)
+	}
+	const dir = "usr/lib/verity.d"
+	if err := root.MkdirAll(dir, 0o755); err != nil {
+		return fmt.Errorf("creating %s in the image: %w", dir, err)
+	}
+	return writeFile(root, dir+"/mkosi.crt", cert, 0o644)
+}
+
+// writeMachineID writes machine-id(5). "uninitialized" makes the first boot choose one.
+func (m *image) writeMachineID(root *os.Root) error {
+	id := "uninitialized"
+	switch {
+	case m.MachineId != nil:
+		id = strings.ReplaceAll(m.MachineId.String(), "-", "")
+	case exists(root, "etc/machine-id") || !exists(root, "etc"):
+		return nil
+	}
+	return writeFile(root, "etc/machine-id", []byte(id+"\n"), 0o444)
+}
+
+// checkSSH refuses what Ssh=auto would have to do for an image with an old systemd.
+func (m *image) checkSSH(root *os.Root) error {
+	if m.Ssh != "auto" || !exists(root, "usr/sbin/sshd") || exists(root, "usr/lib/systemd/system-generators/systemd-ssh-generator") {
+		return nil
+	}
+	return errors.New("the image has sshd but no systemd-ssh-generator, and writing units for Ssh=auto is not supported yet: set Ssh=never")
+}
+
+// systemTool is a program of systemd that completes a tree from configuration in it.
+type systemTool struct {
+	text string
+	// argv, with paths as the tool sees them with the tree as its root directory.
+	argv []string
+	// config are directories of the tree; without any file in them there is nothing to do.
+	config []string
+	// accept are exit codes that mean no more than a complaint.
+	accept []int
+}
+
+// tmpfilesPartly are the exit codes of systemd-tmpfiles(8) for lines that it did not understand and for entries that
+// it could not create. Neither is worth an image: the lines are tried again at every boot.
+var tmpfilesPartly = []int{65, 73}
+
+var (
+	hwdbTool = systemTool{
+		text:   "generating the hardware database",
+		argv:   []string{"systemd-hwdb", "--usr", "--strict", "update"},
+		config: []string{"usr/lib/udev/hwdb.d", "etc/udev/hwdb.d"},
+	}
+	sysusersTool = systemTool{
+		text:   "creating system users",
+		argv:   []string{"systemd-sysusers"},
+		config: []string{"usr/lib/sysusers.d", "etc/sysusers.d"},
+	}
+	tmpfilesTool = systemTool{
+		text: "creating volatile files",
+		argv: []string{"systemd-tmpfiles", "--boot", "--create", "--remove",
+			"--exclude-prefix=/tmp", "--exclude-prefix=/var/tmp", "--exclude-prefix=/run",
+			"--exclude-prefix=/proc", "--exclude-prefix=/sys", "--exclude-prefix=/dev"},
+		config: []string{"usr/lib/tmpfiles.d", "etc/tmpfiles.d"},
+		accept: tmpfilesPartly,
+	}
+	presetTool = systemTool{
+		text:   "applying presets",
+		argv:   []string{"systemctl", "preset-all"},
+		config: []string{"usr/lib/systemd/system", "etc/systemd/system"},
+	}
+	globalPresetTool = systemTool{
+		text:   "applying presets for users",
+		argv:   []string{"systemctl", "--global", "preset-all"},
+		config: []string{"usr/lib/systemd/user", "etc/systemd/user"},
+	}
+)
+
+// runSystemTools completes the tree as the first boot would. The hardware database is made beside the rest, which it
+// has nothing to do with.
+func (m *image) runSystemTools(ctx context.Context) error {
+	if m.onlyAdditions() {
+		return nil
+	}
+	hwdb := make(chan error, 1)
+	go func() { hwdb <- m.runHWDB(ctx) }()
+	var err error
+	for _, t := range []systemTool{sysusersTool, tmpfilesTool, presetTool, globalPresetTool} {
+		if err = m.runSystemTool(ctx, t); err != nil {
+			break
+		}
+	}
+	return errors.Join(err, <-hwdb)
+}
+
+// runHWDB makes the hardware database, unless the tree has one that is newer than everything it is made from, which an
+// image made from another one mostly has.
+func (m *image) runHWDB(ctx context.Context) error {
+	root, err := os.OpenRoot(m.root)
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	if upToDate(root, "usr/lib/udev/hwdb.bin", hwdbTool.config) {
+		return nil
+	}
+	return m.runSystemTool(ctx, hwdbTool)
+}
+
+// upToDate reports whether a file of a tree is newer than the directories and all that lies in them.
+func upToDate(root *os.Root, name string, dirs []string) bool {
+	fi, err := root.Stat(name)
+	if err != nil {
+		return false
+	}
+	for _, dir := range dirs {
+		err := fs.WalkDir(root.FS(), dir, func(_ string, d fs.DirEntry, err error) error {
+			if errors.Is(err, fs.ErrNotExist) {
+				return nil
+			}
+			if err != nil {
+				return err
+			}
+			info, err := d.Info()
+			if err != nil || info.ModTime().After(fi.ModTime()) {
+				return errors.Join(err, errors.New("newer"))
+			}
+			return nil
+		})
+		if err != nil {
+			return false
+		}
+	}
+	return true
+}
+
+// runSystemTool runs one tool on the tree if there is something for it to do: the image's own copy where the machine
+// can run it, for it understands the image's configuration and gives the same result on every host; else the host's.
+func (m *image) runSystemTool(ctx context.Context, t systemTool) error {
+	root, err := os.OpenRoot(m.root)
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	if !slices.ContainsFunc(t.config, func(dir string) bool { return hasFiles(root, dir) }) {
+		return nil
+	}
+	return m.step(t.text, func() error {
+		name := t.argv[0]
+		var err error
+		if inImage := path.Join("usr/bin", name); exists(root, inImage) && string(m.Architecture) == m.b.Host.Architecture {
+			err = m.runInImage(ctx, t.argv)
+		} else if _, findErr := host.FindTool(name); findErr == nil {
+			argv := append([]string{name, "--root=/buildroot"}, t.argv[1:]...)
+			err = m.runOnTree(ctx, argv)
+		} else {
+			m.b.UI.Warnf(m.Image.Image, "%s is neither in the image nor on this machine: left to the first boot", name)
+			return nil
+		}
+		var exit *sandbox.ExitError
+		if errors.As(err, &exit) && slices.Contains(t.accept, exit.Code) {
+			m.b.UI.Debugf(m.Image.Image, "%v", err)
+			return nil
+		}
+		return err
+	})
+}
+
+func hasFiles(root *os.Root, dir string) bool {
+	f, err := root.Open(dir)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	names, _ := f.Readdirnames(1)
+	return len(names) > 0
+}
+
+// applyFirstBoot applies the settings that systemd-firstboot(1) would ask for.
+func (m *image) applyFirstBoot(context.Context) error {
+	if m.onlyAdditions() {
+		return nil
+	}
+	root, err := os.OpenRoot(m.root)
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	now := time.Now().Unix()
+	if m.SourceDateEpoch != nil {
+		now = *m.SourceDateEpoch
+	}
+	return firstBoot(root, m.Image, now/(24*60*60))
+}

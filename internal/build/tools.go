@@ -1,0 +1,85 @@
+package build
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/mkosi-go/mkosi/internal/pkgmgr"
+	"github.com/mkosi-go/mkosi/internal/sandbox"
+)
+
+// toolEnv is the environment of every program that works on a tree. Nothing of the caller's gets in: a build depends on
+// its configuration alone.
+func (m *image) toolEnv() []string {
+	env := []string{
+		"PATH=/usr/sbin:/usr/bin:/sbin:/bin",
+		"HOME=/",
+		"LANG=C.UTF-8",
+		"TERM=dumb",
+		"SYSTEMD_OFFLINE=1",
+		"SYSTEMD_LOG_LEVEL=notice",
+	}
+	if m.SourceDateEpoch != nil {
+		env = append(env, fmt.Sprintf("SOURCE_DATE_EPOCH=%d", *m.SourceDateEpoch))
+	}
+	return env
+}
+
+// runInImage runs a program of the image with the tree as its root directory.
+func (m *image) runInImage(ctx context.Context, argv []string) error {
+	return m.b.run(ctx, m.Image.Image, &sandbox.Cmd{Args: argv, Env: m.toolEnv(), Ops: sandbox.Chroot(m.root)})
+}
+
+// runOnTree runs a program of the host that sees the tree at /buildroot.
+func (m *image) runOnTree(ctx context.Context, argv []string) error {
+	ops := append(sandbox.HostUsr(), sandbox.Bind(m.root, pkgmgr.BuildRoot))
+	return m.b.run(ctx, m.Image.Image, &sandbox.Cmd{Args: argv, Env: m.toolEnv(), Ops: ops})
+}
+
+// runHostTool runs a program of the host that reads the tree and writes outputs, such as mkfs, with the paths that they
+// have outside.
+func (m *image) runHostTool(ctx context.Context, argv, env []string) error {
+	out := m.stage.Path("outputs")
+	ops := append(sandbox.HostUsr(), sandbox.BindReadOnly(m.root, m.root), sandbox.Bind(out, out))
+	return m.b.run(ctx, m.Image.Image, &sandbox.Cmd{Args: argv, Env: append(m.toolEnv(), env...), Ops: ops})
+}
+
+// runPackageTool runs a command of the package manager.
+func (m *image) runPackageTool(ctx context.Context, c *sandbox.Cmd) error {
+	return m.b.run(ctx, m.Image.Image, c)
+}
+
+// run completes a command for this session and runs it. What it prints is shown while debugging, and when it fails the
+// last lines are part of the error.
+func (b *Builder) run(ctx context.Context, image string, c *sandbox.Cmd) error {
+	c.SuppressChown = c.SuppressChown || b.session.SingleUser
+	// What is built is written out as a whole or thrown away; a tool that waits for the disk gains nothing.
+	c.SuppressSync = true
+	if b.UI.Debugging() {
+		b.UI.Debugf(image, "running %s", strings.Join(quoteArgs(c.Args), " "))
+	}
+	if b.UI.Debugging() && c.Stderr == nil {
+		w := b.UI.Writer(image)
+		defer w.Close()
+		c.Stderr = w
+		if c.Stdout == nil {
+			c.Stdout = c.Stderr
+		}
+	}
+	return c.Run(ctx)
+}
+
+// quoteArgs writes arguments so that a shell reads them back as they are.
+func quoteArgs(args []string) []string {
+	quoted := slices.Clone(args)
+	for i, a := range quoted {
+		if a == "" || strings.ContainsFunc(a, func(r rune) bool { return !strings.ContainsRune(plain, r) }) {
+			quoted[i] = "'" + strings.ReplaceAll(a, "'", `'\''`) + "'"
+		}
+	}
+	return quoted
+}
+
+const plain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_=./:,@%+~"

@@ -1,0 +1,184 @@
+package build
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/mkosi-go/mkosi/internal/archive"
+	"github.com/mkosi-go/mkosi/internal/config"
+	"github.com/mkosi-go/mkosi/internal/sandbox"
+	"github.com/mkosi-go/mkosi/internal/tree"
+)
+
+// makeTree prepares the directory that becomes the image: an empty one, a copy of the base trees where the tree itself
+// is the output, else an overlay over them.
+func (m *image) makeTree(ctx context.Context) error {
+	switch {
+	case len(m.BaseTrees) == 0 && m.Format == config.FormatDirectory:
+		m.root = m.stage.Path("root")
+		return os.Mkdir(m.root, 0o755)
+	case len(m.BaseTrees) == 0:
+		m.root = filepath.Join(m.work, "root")
+		return os.Mkdir(m.root, 0o755)
+	case m.Format == config.FormatDirectory && !m.Overlay:
+		return m.step("copying base trees", func() error { return m.copyBaseTrees(ctx) })
+	}
+	return m.mountBaseTrees(ctx)
+}
+
+func (m *image) copyBaseTrees(ctx context.Context) error {
+	m.root = m.stage.Path("root")
+	if err := os.Mkdir(m.root, 0o755); err != nil {
+		return err
+	}
+	for _, base := range m.BaseTrees {
+		if err := m.addTree(ctx, base, "", m.root); err != nil {
+			return fmt.Errorf("copying the base tree %s: %w", base, err)
+		}
+	}
+	return nil
+}
+
+// mountBaseTrees makes the tree an overlay over the base trees, later ones on top.
+func (m *image) mountBaseTrees(ctx context.Context) error {
+	var lower []string
+	for i, base := range m.BaseTrees {
+		fi, err := os.Stat(base)
+		if err != nil {
+			return fmt.Errorf("opening the base tree: %w", err)
+		}
+		if !fi.IsDir() {
+			dir := filepath.Join(m.work, fmt.Sprintf("base%d", i))
+			if err := os.Mkdir(dir, 0o755); err != nil {
+				return err
+			}
+			err := m.step("unpacking "+filepath.Base(base), func() error { return m.addTree(ctx, base, "", dir) })
+			if err != nil {
+				return fmt.Errorf("unpacking the base tree %s: %w", base, err)
+			}
+			base = dir
+		}
+		lower = append(lower, base)
+	}
+	slices.Reverse(lower)
+
+	m.root = filepath.Join(m.work, "root")
+	// With Format=directory the changes become the output and are made where it goes.
+	changes := m.work
+	if m.Format == config.FormatDirectory {
+		changes = filepath.Dir(m.stage.Path("upper"))
+	}
+	m.upper = filepath.Join(changes, "upper")
+	overlayWork := filepath.Join(changes, "overlay")
+	for _, dir := range []string{m.root, m.upper, overlayWork} {
+		if err := os.Mkdir(dir, 0o755); err != nil {
+			return err
+		}
+	}
+	unmount, err := sandbox.MountOverlay(lower, m.upper, overlayWork, m.root)
+	if err != nil {
+		return err
+	}
+	m.unmount = unmount
+	return nil
+}
+
+// addTree copies a directory, or unpacks a tar file, into target of the tree at root, owners and times included.
+func (m *image) addTree(ctx context.Context, source, target, root string) error {
+	if !isTar(source) {
+		return tree.Copy(ctx, source, filepath.Join(root, target), tree.CopyOptions{IgnoreOwners: m.b.session.SingleUser, FollowDirLinks: true})
+	}
+	f, err := os.Open(source)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return archive.ExtractTar(ctx, f, root, target, archive.ExtractOptions{IgnoreOwners: m.b.session.SingleUser})
+}
+
+func (m *image) copySkeletonTrees(ctx context.Context) error {
+	return m.installTrees(ctx, "copying skeleton trees", m.SkeletonTrees)
+}
+
+func (m *image) copyExtraTrees(ctx context.Context) error {
+	return m.installTrees(ctx, "copying extra trees", m.ExtraTrees)
+}
+
+func (m *image) installTrees(ctx context.Context, text string, trees []config.Tree) error {
+	if len(trees) == 0 {
+		return nil
+	}
+	return m.step(text, func() error {
+		for _, t := range trees {
+			if err := m.installTree(ctx, t); err != nil {
+				return fmt.Errorf("copying %s into the image: %w", t.Source, err)
+			}
+		}
+		return nil
+	})
+}
+
+func (m *image) installTree(ctx context.Context, t config.Tree) error {
+	if isTar(t.Source) {
+		return m.addTree(ctx, t.Source, t.Target, m.root)
+	}
+	return tree.Install(ctx, m.root, tree.Tree{Source: t.Source, Target: t.Target})
+}
+
+// leaveBaseTrees ends the view of the base trees for an image that holds only what it adds to them.
+func (m *image) leaveBaseTrees(ctx context.Context) error {
+	if !m.onlyAdditions() {
+		return nil
+	}
+	root, err := os.OpenRoot(m.root)
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	if len(m.BaseTrees) > 0 {
+		if m.hostRelease, err = readOSRelease(root); err != nil {
+			return err
+		}
+	}
+	if !m.Overlay || m.unmount == nil {
+		return nil
+	}
+	root.Close()
+	if err := m.unmount(); err != nil {
+		return err
+	}
+	m.unmount, m.root = nil, m.upper
+	return stripOverlayAttributes(ctx, m.root)
+}
+
+// stripOverlayAttributes removes what overlayfs notes for itself in an upper directory, such as the inode that a file
+// was copied from. That a directory replaces the one below stays: it means the same to whoever overlays the image.
+func stripOverlayAttributes(ctx context.Context, dir string) error {
+	return tree.Walk(ctx, dir, func(e *tree.Entry) error {
+		path := filepath.Join(dir, e.Path)
+		buf := make([]byte, 4096)
+		n, err := unix.Llistxattr(path, buf)
+		if err == unix.EOPNOTSUPP || n == 0 {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("listing attributes of %s: %w", e.Path, err)
+		}
+		for name := range strings.SplitSeq(strings.TrimSuffix(string(buf[:n]), "\x00"), "\x00") {
+			_, rest, _ := strings.Cut(name, ".")
+			if !strings.HasPrefix(rest, "overlay.") || rest == "overlay.opaque" {
+				continue
+			}
+			if err := unix.Lremovexattr(path, name); err != nil {
+				return fmt.Errorf("removing attribute %s of %s: %w", name, e.Path, err)
+			}
+		}
+		return nil
+	})
+}

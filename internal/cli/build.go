@@ -1,0 +1,56 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/mkosi-go/mkosi/internal/build"
+	"github.com/mkosi-go/mkosi/internal/sandbox"
+)
+
+// build builds the images. The plan is made twice: before the session begins, so that whatever is wrong with the
+// configuration is said by the process that the user started, and inside.
+func (a *app) build(ctx context.Context) error {
+	inside := sandbox.Current()
+	if !inside.Active {
+		a.warn()
+	}
+	plan, err := build.NewPlan(a.cfg)
+	if err != nil {
+		return err
+	}
+	if plan.Empty() {
+		for _, job := range plan.Jobs {
+			a.ui.Infof(job.Image.Image, "not built: %s", job.Skip)
+		}
+		return nil
+	}
+	if !inside.Active {
+		return sandbox.EnterSession()
+	}
+	if inside.UserNamespace {
+		if a.host.UID, err = outerUID(); err != nil {
+			return err
+		}
+	}
+	if inside.SingleUser {
+		a.ui.Warnf("", "all files of the images will belong to root: %s", inside.Reason)
+	}
+	b := &build.Builder{Config: a.cfg, Host: a.host, UI: a.ui, KeepWorkspace: a.cfg.Options.DebugWorkspace}
+	return b.Run(ctx, plan)
+}
+
+// outerUID returns the number that root of this process's user namespace has outside; see user_namespaces(7).
+func outerUID() (int, error) {
+	b, err := os.ReadFile("/proc/self/uid_map")
+	if err != nil {
+		return 0, fmt.Errorf("reading the user namespace's map: %w", err)
+	}
+	var in, out, count int
+	if _, err := fmt.Sscan(strings.TrimSpace(string(b)), &in, &out, &count); err != nil {
+		return 0, fmt.Errorf("reading the user namespace's map: %w", err)
+	}
+	return out, nil
+}

@@ -1,0 +1,196 @@
+// Package cli is the command line: a verb a file, and nothing that another program could want.
+package cli
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"syscall"
+
+	"github.com/mkosi-go/mkosi/internal/build"
+	"github.com/mkosi-go/mkosi/internal/config"
+	"github.com/mkosi-go/mkosi/internal/host"
+	"github.com/mkosi-go/mkosi/internal/ui"
+)
+
+// Version is this program's own version.
+const Version = "0.1.0"
+
+// The exit codes of the program, as `mkosi --help` lists them.
+const (
+	ExitOK       = 0
+	ExitFailed   = 1  // a build, or whatever else the verb does, failed
+	ExitUsage    = 2  // the command line or the configuration is wrong; nothing was done
+	ExitInternal = 70 // a bug in this program
+	// A process that a signal ends exits with 128 and the signal's number.
+	exitSignal = 128
+)
+
+// app is one run of the program.
+type app struct {
+	args   []string
+	dir    string
+	host   host.Facts
+	stdout io.Writer
+	ui     *ui.Printer
+	cfg    *config.Config
+}
+
+// verbs are what the program can do. The table is filled in init, since help reads it.
+var verbs map[config.Verb]func(*app, context.Context) error
+
+func init() {
+	verbs = map[config.Verb]func(*app, context.Context) error{
+		config.VerbBuild:      (*app).build,
+		config.VerbCatConfig:  (*app).catConfig,
+		config.VerbClean:      (*app).clean,
+		config.VerbCompletion: (*app).completion,
+		config.VerbGenkey:     (*app).genkey,
+		config.VerbHelp:       (*app).help,
+		config.VerbSummary:    (*app).summary,
+	}
+}
+
+// Main runs the program with the arguments that follow its name and returns its exit code.
+func Main(args []string) (code int) {
+	if len(args) == 1 && args[0] == "--version" {
+		// Scripts ask this often; it needs nothing of the machine.
+		fmt.Println(versionLine())
+		return ExitOK
+	}
+	printer := ui.ForFile(os.Stderr, false)
+	defer func() {
+		if r := recover(); r != nil {
+			printer.Close()
+			printer.Error(fmt.Errorf("bug in mkosi: %v", r), "please report it with the text below")
+			fmt.Fprintf(os.Stderr, "%s", debug.Stack())
+			code = ExitInternal
+		}
+	}()
+
+	ctx, stop := signalContext()
+	defer stop()
+	dir, err := os.Getwd()
+	if err != nil {
+		return report(printer, fmt.Errorf("finding the current directory: %w", err))
+	}
+	a := &app{args: args, dir: dir, host: host.Detect(), stdout: os.Stdout, ui: printer}
+	return report(a.ui, a.run(ctx))
+}
+
+func versionLine() string {
+	return fmt.Sprintf("mkosi %s (reads the configuration of mkosi %s)", Version, config.Version)
+}
+
+// signalError is the cause of a context that a signal ended.
+type signalError struct{ signal syscall.Signal }
+
+func (e signalError) Error() string { return "interrupted (" + e.signal.String() + ")" }
+
+// signalContext returns a context that the usual signals end; a second one kills the program at once.
+func signalContext() (context.Context, func()) {
+	ctx, cancel := context.WithCancelCause(context.Background())
+	ch := make(chan os.Signal, 1)
+	signal.Notify(ch, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	go func() {
+		sig, ok := <-ch
+		if !ok {
+			return
+		}
+		signal.Stop(ch)
+		cancel(signalError{sig.(syscall.Signal)})
+	}()
+	return ctx, func() { signal.Stop(ch); cancel(nil) }
+}
+
+// run loads the configuration and does what the verb says.
+func (a *app) run(ctx context.Context) error {
+	cfg, err := config.Load(ctx, config.LoadOptions{Args: a.args, Dir: a.dir, Host: a.host, Rand: rand.Reader})
+	if err != nil {
+		return err
+	}
+	a.cfg = cfg
+	switch {
+	case cfg.Options.Help:
+		return a.help(ctx)
+	case cfg.Options.Version:
+		_, err := fmt.Fprintln(a.stdout, versionLine())
+		return err
+	}
+	if cfg.Options.Debug {
+		a.ui = ui.ForFile(os.Stderr, true)
+	}
+	verb, ok := verbs[cfg.Verb]
+	if !ok {
+		return &config.Error{Msg: fmt.Sprintf("mkosi %s is not supported yet", cfg.Verb), Hint: "mkosi --help lists what is"}
+	}
+	defer a.ui.Close()
+	return verb(a, ctx)
+}
+
+// warn prints what the configuration's author might want to mend.
+func (a *app) warn() {
+	for _, w := range a.cfg.Warnings {
+		a.ui.Warnf("", "%s", w)
+	}
+}
+
+// report tells the person what went wrong, if anything did, and returns the exit code for it.
+func report(p *ui.Printer, err error) int {
+	if err == nil {
+		return ExitOK
+	}
+	var sig signalError
+	if errors.As(err, &sig) {
+		p.Error(sig, "the previous outputs are as they were")
+		return exitSignal + int(sig.signal)
+	}
+	code := ExitFailed
+	for _, e := range flatten(err) {
+		hint, usage := explain(e)
+		if usage {
+			code = ExitUsage
+		}
+		if hint != "" {
+			p.Error(e, hint)
+		} else {
+			p.Error(e)
+		}
+	}
+	return code
+}
+
+// flatten returns the errors that errors.Join joined.
+func flatten(err error) []error {
+	joined, ok := err.(interface{ Unwrap() []error })
+	if !ok {
+		return []error{err}
+	}
+	var all []error
+	for _, e := range joined.Unwrap() {
+		all = append(all, flatten(e)...)
+	}
+	return all
+}
+
+// explain returns what to do about an error, and whether it is the command line's or the configuration's.
+func explain(err error) (hint string, usage bool) {
+	var cfgErr *config.Error
+	var planErr *build.ConfigError
+	switch {
+	case errors.As(err, &cfgErr):
+		return cfgErr.Hint, true
+	case errors.As(err, &planErr):
+		return planErr.Hint, true
+	}
+	var hinted interface{ Hint() string }
+	if errors.As(err, &hinted) {
+		return hinted.Hint(), false
+	}
+	return "", false
+}

@@ -1,0 +1,144 @@
+package config
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"reflect"
+	"strings"
+
+	"github.com/google/uuid"
+)
+
+// JSON returns the configuration in the form of the reference's summary:
+// four spaces of indentation, keys in order, null for what has no value.
+func JSON(c *Config) ([]byte, error) {
+	doc := map[string]any{"Tools": nil}
+	images := []any{}
+	for _, img := range c.Images {
+		images = append(images, jsonImage(img))
+	}
+	doc["Images"] = images
+	if c.Tools != nil {
+		doc["Tools"] = jsonImage(c.Tools)
+	}
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	e.SetIndent("", "    ")
+	if err := e.Encode(doc); err != nil {
+		return nil, fmt.Errorf("writing the configuration as JSON: %w", err)
+	}
+	return b.Bytes(), nil
+}
+
+func jsonImage(img *Image) map[string]any {
+	doc := map[string]any{"Image": img.Image, "Files": jsonValue(img.Files)}
+	for _, s := range table {
+		if s.hidden {
+			continue
+		}
+		v := field(img, s)
+		doc[s.Name] = jsonValue(v)
+		if s.keepsEmpty || s.nullList && img.Image == MainImage && reflect.ValueOf(v).IsNil() {
+			doc[s.Name] = v
+		}
+	}
+	if dir := img.BuildSubdirectory(); dir != "" {
+		doc["BuildSubdirectory"] = dir
+	}
+	return doc
+}
+
+// jsonValue turns a value into what encoding/json writes as the reference does.
+func jsonValue(v any) any {
+	switch v := v.(type) {
+	case Tree:
+		return map[string]any{"Source": v.Source, "Target": orNull(v.Target)}
+	case KeySource:
+		return map[string]any{"Type": v.Type, "Source": v.Source}
+	case *RootPassword:
+		if v == nil {
+			return nil
+		}
+		return []any{v.Password, v.Hashed}
+	case UKIProfile:
+		return map[string]any{"Profile": v.Profile, "Cmdline": jsonValue(v.Cmdline), "SignExpectedPcr": v.SignExpectedPcr}
+	case Credential:
+		if v.Path != "" {
+			return map[string]any{"Name": v.Name, "Path": v.Path, "Value": nil}
+		}
+		return map[string]any{"Name": v.Name, "Path": nil, "Value": v.Value}
+	case Drive:
+		return map[string]any{"Id": v.ID, "Size": v.Size, "Directory": orNull(v.Directory), "Options": orNull(v.Options),
+			"FileId": v.FileID, "Flags": jsonValue(v.Flags)}
+	case uuid.UUID:
+		return v.String()
+	}
+	rv := reflect.ValueOf(v)
+	switch rv.Kind() {
+	case reflect.String:
+		return orNull(rv.String())
+	case reflect.Pointer:
+		if rv.IsNil() {
+			return nil
+		}
+		return jsonValue(rv.Elem().Interface())
+	case reflect.Slice:
+		list := make([]any, rv.Len())
+		for i := range list {
+			list[i] = jsonValue(rv.Index(i).Interface())
+		}
+		return list
+	case reflect.Map:
+		if rv.IsNil() {
+			return map[string]any{}
+		}
+	}
+	return v
+}
+
+func orNull(s string) any {
+	if s == "" {
+		return nil
+	}
+	return s
+}
+
+// plain writes a value as one would in a configuration file, a list with
+// spaces in between.
+func plain(v any) string {
+	switch v := v.(type) {
+	case bool:
+		if v {
+			return "yes"
+		}
+		return "no"
+	case *RootPassword:
+		if v == nil {
+			return ""
+		}
+		return fmt.Sprint(*v)
+	case Credential:
+		return v.Name
+	case Drive:
+		return v.ID
+	case UKIProfile:
+		return v.Profile["ID"]
+	case uuid.UUID:
+		return v.String()
+	case fmt.Stringer:
+		return v.String()
+	}
+	rv := reflect.ValueOf(v)
+	switch rv.Kind() {
+	case reflect.Pointer:
+		if rv.IsNil() {
+			return ""
+		}
+		return plain(rv.Elem().Interface())
+	case reflect.Slice, reflect.Map:
+		return strings.Join(plainList(v), " ")
+	}
+	return fmt.Sprint(v)
+}

@@ -1,0 +1,284 @@
+package config
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+)
+
+// A kind says how the text of an assignment becomes a value of the type of
+// the setting's field in [Image], and how values meet.
+type kind struct {
+	name    string   // as in "boolean" or "list of paths"
+	choices []string // the words to choose from, for completion and messages
+	// parse adds text, which is not empty, to old: the value that earlier
+	// assignments in the same layer made, or nil.
+	parse func(c *place, old any, text string) (any, error)
+	// merge puts the value of a higher layer on top of that of a lower one,
+	// neither nil. It is nil for kinds that hold one value, where the higher
+	// one wins.
+	merge func(low, high any) any
+	// directory reads a directory that stands for the setting as a default
+	// path; nil when the path itself is the value.
+	directory func(c *place, path string) (any, error)
+}
+
+// collects reports whether assignments add up, and so whether an empty one
+// clears what was there.
+func (k *kind) collects() bool { return k.merge != nil }
+
+// place is where an assignment stands and what it may look at.
+type place struct {
+	dir     string // absolute; relative paths start here
+	home    string
+	env     map[string]string // of the program
+	setting *Setting
+}
+
+// scalar is a kind with one value.
+func scalar[T any](name string, parse func(c *place, text string) (T, error)) *kind {
+	return &kind{name: name, parse: func(c *place, _ any, text string) (any, error) {
+		v, err := parse(c, text)
+		if err != nil {
+			return nil, err
+		}
+		return v, nil
+	}}
+}
+
+// list is a kind whose values are appended.
+func list[T any](name string, split func(string) ([]string, error), parse func(c *place, text string) ([]T, error)) *kind {
+	return &kind{
+		name: name,
+		parse: func(c *place, old any, text string) (any, error) {
+			words, err := split(text)
+			if err != nil {
+				return nil, err
+			}
+			values, _ := old.([]T)
+			values = slices.Clone(values)
+			for _, word := range words {
+				v, err := parse(c, word)
+				if err != nil {
+					return nil, err
+				}
+				values = append(values, v...)
+			}
+			return values, nil
+		},
+		merge: func(low, high any) any { return slices.Concat(low.([]T), high.([]T)) },
+	}
+}
+
+// sorted is a list of words that is kept in order, whatever the order of the
+// assignments.
+func sorted(k *kind) *kind {
+	parse, merge := k.parse, k.merge
+	order := func(v any) any {
+		words := slices.Clone(v.([]string))
+		slices.Sort(words)
+		return words
+	}
+	return &kind{
+		name: k.name,
+		parse: func(c *place, old any, text string) (any, error) {
+			v, err := parse(c, old, text)
+			if err != nil {
+				return nil, err
+			}
+			return order(v), nil
+		},
+		merge: func(low, high any) any { return order(merge(low, high)) },
+	}
+}
+
+// one makes a parser of single list elements into one that may yield many.
+func one[T any](parse func(c *place, text string) (T, error)) func(c *place, text string) ([]T, error) {
+	return func(c *place, text string) ([]T, error) {
+		v, err := parse(c, text)
+		return []T{v}, err
+	}
+}
+
+// dict is a kind of NAME=VALUE words, where the last value of a name wins.
+func dict(name string, parse func(c *place, text string) (key, value string, err error)) *kind {
+	return &kind{
+		name: name,
+		parse: func(c *place, old any, text string) (any, error) {
+			words, err := shellWords(text)
+			if err != nil {
+				return nil, err
+			}
+			values, _ := old.(map[string]string)
+			values = maps.Clone(values)
+			if values == nil {
+				values = map[string]string{}
+			}
+			for _, word := range words {
+				k, v, err := parse(c, word)
+				if err != nil {
+					return nil, err
+				}
+				values[k] = v
+			}
+			return values, nil
+		},
+		merge: func(low, high any) any {
+			values := maps.Clone(low.(map[string]string))
+			maps.Copy(values, high.(map[string]string))
+			return values
+		},
+	}
+}
+
+// enum is a kind with a fixed set of words. The words of a boolean stand for
+// yes and no, where these are given.
+func enum[T ~string](yes, no T, values ...T) *kind {
+	k := scalar("choice", func(_ *place, text string) (T, error) {
+		if v := T(strings.ToLower(text)); slices.Contains(values, v) {
+			return v, nil
+		}
+		if yes != "" {
+			if b, err := parseBool(text); err == nil {
+				if b {
+					return yes, nil
+				}
+				return no, nil
+			}
+		}
+		var zero T
+		return zero, &choiceError{text: text, choices: words(values)}
+	})
+	k.choices = words(values)
+	return k
+}
+
+func words[T ~string](values []T) []string {
+	var s []string
+	for _, v := range values {
+		s = append(s, string(v))
+	}
+	return s
+}
+
+// choiceError is a word that is none of those allowed.
+type choiceError struct {
+	text    string
+	choices []string
+}
+
+func (e *choiceError) Error() string { return fmt.Sprintf("%q is not a value it can have", e.text) }
+
+// hint names the nearest choice, or all of them.
+func (e *choiceError) hint() string {
+	if near := nearest(e.text, e.choices); near != "" {
+		return fmt.Sprintf("did you mean %q?", near)
+	}
+	return "choose one of " + strings.Join(e.choices, ", ")
+}
+
+// splitCommas splits at commas and line ends; empty words do not count.
+func splitCommas(text string) ([]string, error) {
+	var out []string
+	for _, word := range strings.FieldsFunc(text, func(r rune) bool { return r == ',' || r == '\n' }) {
+		if word = strings.TrimSpace(word); word != "" {
+			out = append(out, word)
+		}
+	}
+	return out, nil
+}
+
+// splitSpaces splits at white space.
+func splitSpaces(text string) ([]string, error) { return strings.Fields(text), nil }
+
+// shellWords splits at white space as a POSIX shell does, with its quotes
+// and backslashes and without anything else of its language.
+func shellWords(text string) ([]string, error) {
+	var (
+		out   []string
+		b     strings.Builder
+		quote byte // the quote we are in, or 0
+		in    bool // in a word, perhaps an empty quoted one
+	)
+	for i := 0; i < len(text); i++ {
+		c := text[i]
+		switch {
+		case quote == '\'' && c != quote:
+			b.WriteByte(c)
+		case c == '\\':
+			if i++; i == len(text) {
+				return nil, fmt.Errorf("nothing follows the backslash at the end")
+			}
+			if quote == '"' && text[i] != '"' && text[i] != '\\' {
+				b.WriteByte('\\')
+			}
+			b.WriteByte(text[i])
+			in = true
+		case quote != 0 && c == quote:
+			quote = 0
+		case quote != 0:
+			b.WriteByte(c)
+		case c == '"' || c == '\'':
+			quote, in = c, true
+		case c == ' ' || c == '\t' || c == '\n' || c == '\r':
+			if in {
+				out = append(out, b.String())
+				b.Reset()
+			}
+			in = false
+		default:
+			b.WriteByte(c)
+			in = true
+		}
+	}
+	if quote != 0 {
+		return nil, fmt.Errorf("the quotation that starts with %c does not end", quote)
+	}
+	if in {
+		out = append(out, b.String())
+	}
+	return out, nil
+}
+
+// nearest returns the candidate that text was most likely meant to be, or "".
+func nearest(text string, candidates []string) string {
+	best, bestDistance := "", max(2, len(text)/3)+1
+	for _, c := range candidates {
+		if d := distance(strings.ToLower(text), strings.ToLower(c)); d < bestDistance {
+			best, bestDistance = c, d
+		}
+	}
+	if bestDistance >= len(text) {
+		return ""
+	}
+	return best
+}
+
+// distance counts the insertions, deletions, substitutions and swaps of
+// neighbours between two words.
+func distance(a, b string) int {
+	if len(a) > 64 || len(b) > 64 {
+		return max(len(a), len(b))
+	}
+	before, row := make([]int, len(b)+1), make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := 1; i <= len(a); i++ {
+		next := make([]int, len(b)+1)
+		next[0] = i
+		for j := 1; j <= len(b); j++ {
+			cost := 1
+			if a[i-1] == b[j-1] {
+				cost = 0
+			}
+			next[j] = min(row[j]+1, next[j-1]+1, row[j-1]+cost)
+			if i > 1 && j > 1 && a[i-1] == b[j-2] && a[i-2] == b[j-1] {
+				next[j] = min(next[j], before[j-2]+1)
+			}
+		}
+		before, row = row, next
+	}
+	return row[len(b)]
+}

@@ -1,0 +1,253 @@
+package config
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+)
+
+// Load reads the command line and the configuration that it points to. What
+// is wrong with either is an [*Error]. For a verb or an option that has no
+// use for a configuration, none is read and there are no images.
+func Load(ctx context.Context, o LoadOptions) (*Config, error) {
+	cl, err := parseArgs(o.Args)
+	c := &Config{Options: cl.options, Verb: cl.verb, VerbArgs: cl.verbArgs, Warnings: cl.warnings}
+	if err != nil {
+		return c, err
+	}
+	if c.Dir, err = directory(o.Dir, cl.options.Directory); err != nil {
+		return c, err
+	}
+	if cl.options.Help || cl.options.Version || !cl.verb.NeedsConfig() {
+		return c, nil
+	}
+	l := &loader{ctx: ctx, o: &o, c: c}
+	return c, l.load(cl.arguments)
+}
+
+// directory finds the directory of the configuration.
+func directory(start, option string) (string, error) {
+	dir := option
+	if !filepath.IsAbs(dir) {
+		dir = filepath.Join(start, dir)
+	}
+	info, err := os.Stat(dir)
+	if err != nil || !info.IsDir() {
+		return "", &Error{Setting: "directory", Msg: fmt.Sprintf("%s is not a directory", dir)}
+	}
+	if dir, err = filepath.EvalSymlinks(dir); err != nil {
+		return "", fmt.Errorf("finding the directory of the configuration: %w", err)
+	}
+	return dir, nil
+}
+
+// loader turns a command line into images.
+type loader struct {
+	ctx context.Context
+	o   *LoadOptions
+	c   *Config
+
+	main   *Image
+	subs   []*Image // those of mkosi.images, then built-in ones
+	source string   // the directory with the configuration files, "" for none
+}
+
+func (l *loader) load(args []argument) error {
+	r := newResolver(l.ctx, l.o, l.c.Dir, MainImage)
+	defer func() { l.collect(r) }()
+	for _, a := range args {
+		if err := r.assign(r.cli, a.setting, a.text, r.dir, Origin{Kind: FromOption}); err != nil {
+			return err
+		}
+	}
+	if err := r.includes(r.dir); err != nil {
+		return err
+	}
+	r.files = nil
+	if l.c.Options.NoDirectory {
+		r.dir = ""
+	} else {
+		l.source = configDirectory(l.c.Dir)
+		if _, err := r.parseTop(l.source, true); err != nil {
+			return err
+		}
+	}
+	if err := checkMinimumVersion(r); err != nil {
+		return err
+	}
+	l.main = r.image()
+	l.resolveTools(r)
+	if err := l.subimages(); err != nil {
+		return err
+	}
+	if err := l.defaultInitrd(); err != nil {
+		return err
+	}
+	return l.order(r)
+}
+
+// configDirectory returns the directory itself, or its subdirectory "mkosi"
+// if only that has a configuration.
+func configDirectory(dir string) string {
+	sub := filepath.Join(dir, "mkosi")
+	for _, name := range []string{"mkosi.conf", "mkosi.tools.conf"} {
+		if exists(filepath.Join(dir, name)) {
+			return dir
+		}
+	}
+	for _, name := range []string{"mkosi.conf", "mkosi.tools.conf"} {
+		if exists(filepath.Join(sub, name)) {
+			return sub
+		}
+	}
+	return dir
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}
+
+// collect keeps the warnings of a resolver, each once.
+func (l *loader) collect(r *resolver) {
+	for _, w := range r.warnings {
+		if !slices.ContainsFunc(l.c.Warnings, func(o *Error) bool { return *o == *w }) {
+			l.c.Warnings = append(l.c.Warnings, w)
+		}
+	}
+}
+
+func checkMinimumVersion(r *resolver) error {
+	s := Lookup("MinimumVersion")
+	version := get[string](r, s.Name)
+	if version == "" || compareVersions(Version, version) >= 0 {
+		return nil
+	}
+	e := &Error{Setting: s.Name, Msg: fmt.Sprintf("the configuration needs mkosi %s, and this is the language of %s", version, Version)}
+	for _, from := range r.origins(s) {
+		if from.Value == version {
+			e.File, e.Line = from.File, from.Line
+		}
+	}
+	return e
+}
+
+// subimages reads the images of mkosi.images.
+func (l *loader) subimages() error {
+	if l.source == "" {
+		return nil
+	}
+	dir := filepath.Join(l.source, "mkosi.images")
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return &Error{File: dir, Msg: "reading the images: " + rootCause(err)}
+	}
+	for _, e := range entries {
+		path := filepath.Join(dir, e.Name())
+		info, err := os.Stat(path)
+		if err != nil || !info.IsDir() && filepath.Ext(path) != ".conf" {
+			continue
+		}
+		name := e.Name()
+		if !info.IsDir() {
+			name = name[:len(name)-len(".conf")]
+		}
+		if err := l.subimage(name, path); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (l *loader) subimage(name, path string) error {
+	if name == MainImage || slices.ContainsFunc(l.subs, func(i *Image) bool { return i.Image == name }) {
+		return &Error{File: path, Msg: fmt.Sprintf("there is already an image %q", name)}
+	}
+	r := newResolver(l.ctx, l.o, l.c.Dir, name)
+	defer func() { l.collect(r) }()
+	r.passDown(l.main)
+	ok, err := false, error(nil)
+	if info, statErr := os.Stat(path); statErr == nil && info.IsDir() {
+		ok, err = r.parseTop(path, true)
+	} else {
+		ok, err = r.parse(path, l.source, false)
+	}
+	if err != nil || !ok {
+		return err
+	}
+	l.subs = append(l.subs, r.image())
+	return nil
+}
+
+// passDown gives a subimage what it has from the main image.
+func (r *resolver) passDown(main *Image) {
+	for _, s := range table {
+		switch s.Scope {
+		case Universal, Multiversal, Inherit:
+			r.inherit(s, main)
+		}
+	}
+	env := map[string]string{}
+	for _, name := range main.PassEnvironment {
+		if v, ok := main.Environment[name]; ok {
+			env[name] = v
+		}
+	}
+	if len(env) > 0 {
+		r.file["Environment"] = &entry{value: env, origins: from(main.Origin("Environment"), main)}
+	}
+}
+
+// inherit takes a value over from another image.
+func (r *resolver) inherit(s *Setting, img *Image) {
+	if s.into != "" {
+		return
+	}
+	origins := img.Origin(s.Name)
+	if s.Scope == Inherit && len(origins) == 0 {
+		return
+	}
+	e := &entry{origins: from(origins, img)}
+	if v := field(img, s); !empty(v) || s.kind == boolean {
+		e.value = v
+	}
+	r.file[s.Name] = e
+	r.inherited[s.Name] = true
+}
+
+// from marks origins as those of another image.
+func from(origins []Origin, img *Image) []Origin {
+	origins = slices.Clone(origins)
+	for i := range origins {
+		if origins[i].From == "" {
+			origins[i].From = img.Image
+		}
+	}
+	return origins
+}
+
+// order puts the images that are asked for, and those that they depend on,
+// into the order in which they are built.
+func (l *loader) order(r *resolver) error {
+	wanted := l.main.Dependencies
+	if _, set := r.assigned(Lookup("Dependencies")); !set {
+		for _, img := range l.subs {
+			if img.Image != defaultInitrdName {
+				wanted = append(wanted, img.Image)
+			}
+		}
+	}
+	l.main.Dependencies = wanted
+	if slices.Contains(l.main.Initrds, l.initrdPath()) && l.hasDefaultInitrd() {
+		l.main.Dependencies = append(slices.Clone(wanted), defaultInitrdName)
+	}
+	images, err := buildOrder(append(l.subs, l.main), l.main)
+	l.c.Images = images
+	return err
+}

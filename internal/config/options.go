@@ -1,0 +1,239 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/spf13/pflag"
+)
+
+// A ProgramOption is an option that is no setting: it has no place in
+// configuration files.
+type ProgramOption struct {
+	Long, Short string // without dashes
+	Argument    string // what stands for the argument in help, "" for none
+	Help        string // one sentence, no full stop
+
+	bind func(f *pflag.FlagSet, o *Options, p ProgramOption)
+}
+
+// ProgramOptions returns the options of the program in the order of help.
+func ProgramOptions() []ProgramOption {
+	flag := func(field func(o *Options) *bool) func(*pflag.FlagSet, *Options, ProgramOption) {
+		return func(f *pflag.FlagSet, o *Options, p ProgramOption) {
+			f.BoolVarP(field(o), p.Long, p.Short, false, p.Help)
+		}
+	}
+	word := func(field func(o *Options) *string, standard string) func(*pflag.FlagSet, *Options, ProgramOption) {
+		return func(f *pflag.FlagSet, o *Options, p ProgramOption) {
+			f.StringVarP(field(o), p.Long, p.Short, standard, p.Help)
+		}
+	}
+	return []ProgramOption{
+		{"help", "h", "", "show this help", flag(func(o *Options) *bool { return &o.Help })},
+		{"version", "", "", "show the version", flag(func(o *Options) *bool { return &o.Version })},
+		{"force", "f", "", "remove what an earlier build made; twice the cached images too, thrice the packages too",
+			func(f *pflag.FlagSet, o *Options, p ProgramOption) { f.CountVarP(&o.Force, p.Long, p.Short, p.Help) }},
+		{"directory", "C", "DIRECTORY", "read the configuration in this directory; none if it is empty",
+			word(func(o *Options) *string { return &o.Directory }, "")},
+		{"debug", "", "", "say what is done in detail", flag(func(o *Options) *bool { return &o.Debug })},
+		{"debug-shell", "", "", "start a shell in the image where a command fails", flag(func(o *Options) *bool { return &o.DebugShell })},
+		{"debug-workspace", "", "", "keep the workspace when a build fails", flag(func(o *Options) *bool { return &o.DebugWorkspace })},
+		{"debug-sandbox", "", "", "trace the sandbox", flag(func(o *Options) *bool { return &o.DebugSandbox })},
+		{"debug-timing", "", "", "say how long each step took", flag(func(o *Options) *bool { return &o.DebugTiming })},
+		{"no-pager", "", "", "do not page long output", flag(func(o *Options) *bool { return &o.NoPager })},
+		{"genkey-valid-days", "", "DAYS", "how long a generated certificate is valid",
+			func(f *pflag.FlagSet, o *Options, p ProgramOption) {
+				f.IntVarP(&o.GenkeyValidDays, p.Long, p.Short, 730, p.Help)
+			}},
+		{"genkey-common-name", "", "NAME", "common name of a generated certificate; %u stands for the user",
+			word(func(o *Options) *string { return &o.GenkeyCommonName }, "mkosi of %u")},
+		{"auto-bump", "B", "", "raise the version of the image after a build", flag(func(o *Options) *bool { return &o.AutoBump })},
+		{"doc-format", "", "FORMAT", "how to show documentation: auto, markdown, man, pandoc or system",
+			word(func(o *Options) *string { return &o.DocFormat }, "auto")},
+		{"json", "", "", "show the summary as JSON", flag(func(o *Options) *bool { return &o.JSON })},
+		{"wipe-build-dir", "w", "", "empty the build directory before building", flag(func(o *Options) *bool { return &o.WipeBuildDir })},
+		{"rerun-build-scripts", "R", "", "run build scripts although the image is there", flag(func(o *Options) *bool { return &o.RerunBuildScripts })},
+	}
+}
+
+// argument is a setting on the command line.
+type argument struct {
+	setting *Setting
+	text    string
+}
+
+// commandLine is what the command line says.
+type commandLine struct {
+	options   Options
+	verb      Verb
+	verbArgs  []string
+	arguments []argument
+	warnings  []*Error
+}
+
+// argumentValue is a setting as an option: it keeps every use of it in order.
+type argumentValue struct {
+	cl      *commandLine
+	setting *Setting
+	old     string // the name of the option if it is an old one
+}
+
+func (v *argumentValue) String() string { return "" }
+
+func (v *argumentValue) Type() string { return v.setting.Argument() }
+
+func (v *argumentValue) Set(text string) error {
+	if v.old != "" {
+		v.cl.warnings = append(v.cl.warnings, &Error{Setting: v.setting.Name,
+			Msg: fmt.Sprintf("--%s is the old name of --%s", v.old, v.setting.Long)})
+	}
+	v.cl.arguments = append(v.cl.arguments, argument{v.setting, text})
+	return nil
+}
+
+// Argument returns what stands for the option's argument in help.
+func (s *Setting) Argument() string {
+	if s.kind.choices != nil && len(s.kind.choices) <= 4 {
+		return "{" + strings.Join(s.kind.choices, ",") + "}"
+	}
+	switch s.kind.name {
+	case "boolean":
+		return "BOOL"
+	case "feature":
+		return "{yes,no,auto}"
+	case "path", "list of paths", "list of files":
+		return "PATH"
+	}
+	word := s.kind.name[strings.LastIndexByte(s.kind.name, ' ')+1:]
+	return strings.ToUpper(strings.TrimPrefix(word, "list"+" "))
+}
+
+// flags binds all options to a command line.
+func (cl *commandLine) flags() *pflag.FlagSet {
+	f := pflag.NewFlagSet("mkosi", pflag.ContinueOnError)
+	f.SortFlags = false
+	f.Usage = func() {}
+	for _, p := range ProgramOptions() {
+		p.bind(f, &cl.options, p)
+	}
+	for _, s := range table {
+		short := s.Short
+		if s.NoValue != "" && !s.OptionalValue && short != "" {
+			// The short option takes no argument and the long one does, so
+			// they are two; nobody can type the long name of the short one.
+			only := f.VarPF(&argumentValue{cl: cl, setting: s}, "-"+short+" alone", short, s.Help)
+			only.NoOptDefVal, only.Hidden = s.NoValue, true
+			short = ""
+		}
+		flag := f.VarPF(&argumentValue{cl: cl, setting: s}, s.Long, short, s.Help)
+		if s.OptionalValue {
+			flag.NoOptDefVal = s.NoValue
+		}
+		for _, old := range s.OldLong {
+			f.VarPF(&argumentValue{cl: cl, setting: s, old: old}, old, "", s.Help).Hidden = true
+		}
+	}
+	return f
+}
+
+// parseArgs reads a command line: options may stand before and after the
+// verb, and everything after "--" is the verb's.
+func parseArgs(args []string) (*commandLine, error) {
+	cl := &commandLine{verb: VerbBuild}
+	f := cl.flags()
+	if err := f.Parse(joinOptionalValues(args)); err != nil {
+		return cl, optionError(f, err)
+	}
+	cl.options.NoDirectory = f.Changed("directory") && cl.options.Directory == ""
+	before, rest := f.Args(), []string(nil)
+	if n := f.ArgsLenAtDash(); n >= 0 {
+		before, rest = before[:n], before[n:]
+	}
+	if len(before) > 0 {
+		cl.verb = Verb(before[0])
+		before = before[1:]
+		if cl.verb == "sandbox" { // its name before it was called box
+			cl.verb = VerbBox
+		}
+		if !slices.Contains(Verbs(), cl.verb) {
+			return cl, &Error{Msg: fmt.Sprintf("unknown verb %q", string(cl.verb)), Hint: didYouMean(string(cl.verb), words(Verbs()))}
+		}
+	}
+	cl.verbArgs = append(before, rest...)
+	if len(cl.verbArgs) > 0 && !cl.verb.takesArgs() {
+		return cl, &Error{Msg: fmt.Sprintf("%s takes no arguments, and there is %q", cl.verb, cl.verbArgs[0])}
+	}
+	if cl.options.GenkeyValidDays < 1 {
+		return cl, &Error{Setting: "genkey-valid-days", Msg: fmt.Sprintf("--genkey-valid-days: %d is not a number of days", cl.options.GenkeyValidDays)}
+	}
+	formats := []string{"auto", "markdown", "man", "pandoc", "system"}
+	if !slices.Contains(formats, cl.options.DocFormat) {
+		return cl, &Error{Setting: "doc-format", Msg: fmt.Sprintf("--doc-format: %q is not a format", cl.options.DocFormat),
+			Hint: "choose one of " + strings.Join(formats, ", ")}
+	}
+	return cl, nil
+}
+
+// joinOptionalValues lets a boolean follow an option whose value is optional
+// as a word of its own.
+func joinOptionalValues(args []string) []string {
+	var out []string
+	for i := 0; i < len(args); i++ {
+		out = append(out, args[i])
+		if args[i] == "--" {
+			return append(out, args[i+1:]...)
+		}
+		s := settingOfOption(args[i])
+		if s == nil || !s.OptionalValue || i+1 == len(args) {
+			continue
+		}
+		if _, err := parseBool(args[i+1]); err == nil {
+			i++
+			out[len(out)-1] += "=" + args[i]
+		}
+	}
+	return out
+}
+
+func settingOfOption(arg string) *Setting {
+	for _, s := range table {
+		if arg == "--"+s.Long {
+			return s
+		}
+	}
+	return nil
+}
+
+// optionError says what is wrong with an option in our own words.
+func optionError(f *pflag.FlagSet, err error) error {
+	var unknown *pflag.NotExistError
+	var missing *pflag.ValueRequiredError
+	var invalid *pflag.InvalidValueError
+	switch {
+	case errors.As(err, &unknown) && unknown.GetSpecifiedShortnames() != "":
+		return &Error{Msg: fmt.Sprintf("unknown option -%s", unknown.GetSpecifiedName())}
+	case errors.As(err, &unknown):
+		var names []string
+		f.VisitAll(func(fl *pflag.Flag) { names = append(names, fl.Name) })
+		e := &Error{Msg: fmt.Sprintf("unknown option --%s", unknown.GetSpecifiedName())}
+		if near := nearest(unknown.GetSpecifiedName(), names); near != "" {
+			e.Hint = fmt.Sprintf("did you mean --%s?", near)
+		}
+		return e
+	case errors.As(err, &missing):
+		return &Error{Setting: missing.GetSpecifiedName(), Msg: fmt.Sprintf("option %s needs an argument", dashed(missing.GetSpecifiedName()))}
+	case errors.As(err, &invalid):
+		return &Error{Setting: invalid.GetFlag().Name, Msg: fmt.Sprintf("--%s: %q is not a value it can have", invalid.GetFlag().Name, invalid.GetValue())}
+	}
+	return &Error{Msg: err.Error()}
+}
+
+func dashed(name string) string {
+	if len(name) == 1 {
+		return "-" + name
+	}
+	return "--" + name
+}

@@ -1,0 +1,165 @@
+package config
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// pathRule says what is asked of a path.
+type pathRule struct {
+	required  bool     // it must exist
+	absolute  bool     // it must be written absolute
+	directory bool     // it must be a directory
+	secret    bool     // nobody but its owner may read it
+	raw       bool     // it stays as it is written
+	words     []string // stand for themselves
+}
+
+// check makes an absolute path without symbolic links of text.
+func (r pathRule) check(c *place, text string) (string, error) {
+	if slices.Contains(r.words, text) {
+		return text, nil
+	}
+	path := expandPath(c, text)
+	if r.absolute && !filepath.IsAbs(expandHome(c, text)) {
+		return "", fmt.Errorf("%q is not an absolute path", text)
+	}
+	info, err := os.Stat(path)
+	if r.required && err != nil {
+		return "", fmt.Errorf("%s does not exist", path)
+	}
+	if r.directory && err == nil && !info.IsDir() {
+		return "", fmt.Errorf("%s is not a directory", path)
+	}
+	if r.secret && err == nil && !info.IsDir() {
+		if err := checkSecret(path, info); err != nil {
+			return "", err
+		}
+	}
+	return resolvePath(path), nil
+}
+
+// checkSecret refuses a file that others than its owner may read.
+func checkSecret(path string, info os.FileInfo) error {
+	if perm := info.Mode().Perm(); perm&0o077 != 0 && info.Mode().IsRegular() {
+		return fmt.Errorf("%s is a secret that others can read: its mode is %04o", path, perm)
+	}
+	return nil
+}
+
+// pathKind is a kind that holds one path.
+func pathKind(r pathRule) *kind {
+	k := scalar("path", r.check)
+	k.choices = r.words
+	return k
+}
+
+// pathList is a list of paths.
+func pathList(r pathRule) *kind {
+	k := list("list of paths", splitCommas, one(r.check))
+	k.choices = r.words
+	return k
+}
+
+// globList is a list of existing files, each of which may be a pattern.
+func globList() *kind {
+	return list("list of files", splitCommas, func(c *place, text string) ([]string, error) {
+		paths, err := filepath.Glob(expandPath(c, text))
+		if err != nil {
+			return nil, fmt.Errorf("%q is not a file name pattern", text)
+		}
+		for i, p := range paths {
+			paths[i] = resolvePath(p)
+		}
+		return paths, nil
+	})
+}
+
+// treeList is a list of SOURCE[:TARGET].
+func treeList(source pathRule, absoluteTarget bool) *kind {
+	return list("list of SOURCE:TARGET", splitCommas, one(func(c *place, text string) (Tree, error) {
+		src, target, given := strings.Cut(text, ":")
+		if given && absoluteTarget && !filepath.IsAbs(target) {
+			return Tree{}, fmt.Errorf("target %q of %s is not an absolute path", target, src)
+		}
+		path, err := source.check(c, src)
+		if err != nil {
+			return Tree{}, err
+		}
+		return Tree{Source: path, Target: target}, nil
+	}))
+}
+
+// keyOrFile is a path when there is such a file; else it names something
+// that an engine or a provider knows, and stays as it is.
+func keyOrFile(secret bool) *kind {
+	return scalar("key or certificate", func(c *place, text string) (string, error) {
+		if _, err := os.Stat(expandPath(c, text)); err != nil || strings.HasPrefix(text, "~") {
+			return tidy(text), nil
+		}
+		return pathRule{secret: secret}.check(c, text)
+	})
+}
+
+// tidy takes empty and single-dot components out of a path, and leaves the
+// rest as it is written.
+func tidy(path string) string {
+	parts := slices.DeleteFunc(strings.Split(path, "/"), func(p string) bool { return p == "" || p == "." })
+	s := strings.Join(parts, "/")
+	if strings.HasPrefix(path, "/") {
+		s = "/" + s
+	}
+	return s
+}
+
+// expandPath makes a path absolute.
+func expandPath(c *place, text string) string {
+	path := expandHome(c, text)
+	if filepath.IsAbs(path) {
+		return path
+	}
+	return c.dir + "/" + path
+}
+
+// expandHome replaces a tilde at the start by the home directory.
+func expandHome(c *place, text string) string {
+	if rest, ok := strings.CutPrefix(text, "~"); ok && c.home != "" && (rest == "" || rest[0] == '/') {
+		return c.home + rest
+	}
+	return text
+}
+
+// resolvePath takes dots and symbolic links out of an absolute path, of
+// which any part may not exist. A loop of links stays as it is.
+func resolvePath(path string) string {
+	const maxLinks = 40
+	resolved, rest, links := "/", strings.Split(path, "/"), 0
+	for len(rest) > 0 {
+		part := rest[0]
+		rest = rest[1:]
+		switch part {
+		case "", ".":
+			continue
+		case "..":
+			resolved = filepath.Dir(resolved)
+			continue
+		}
+		next := filepath.Join(resolved, part)
+		link, err := os.Readlink(next)
+		if err != nil {
+			resolved = next
+			continue
+		}
+		if links++; links > maxLinks {
+			return filepath.Clean(path)
+		}
+		if filepath.IsAbs(link) {
+			resolved = "/"
+		}
+		rest = append(strings.Split(link, "/"), rest...)
+	}
+	return resolved
+}

@@ -1,0 +1,200 @@
+package config
+
+// contentSettings returns the settings of [Content] about what is in the tree.
+func contentSettings() []*Setting {
+	return []*Setting{
+		{
+			Name: "Packages", Section: "Content", Scope: Local, Long: "package", Short: "p",
+			Help:     "install these packages",
+			kind:     sorted(commaList),
+			ForTools: true, built: full,
+		},
+		{
+			Name: "BuildPackages", Section: "Content", Scope: Local, Long: "build-package",
+			Help: "install these packages for build scripts only",
+			kind: sorted(commaList),
+		},
+		{
+			Name: "VolatilePackages", Section: "Content", Scope: Local, Long: "volatile-package",
+			Help: "install these packages after the build scripts, without caching",
+			kind: sorted(commaList),
+		},
+		{
+			Name: "PackageDirectories", Section: "Content", Scope: Universal, Long: "package-directory",
+			Help:  "directories with packages to install from",
+			kind:  pathList(pathRule{required: true}),
+			Paths: []string{"mkosi.packages"}, ForTools: true, built: full,
+		},
+		{
+			Name: "VolatilePackageDirectories", Section: "Content", Scope: Universal, Long: "volatile-package-directory",
+			Help: "directories with packages that do not count for the cache",
+			kind: pathList(pathRule{required: true}),
+		},
+		{
+			Name: "WithRecommends", Section: "Content", Scope: Local, Long: "with-recommends",
+			Help:  "install recommended packages as well",
+			kind:  boolean,
+			built: full,
+		},
+		{
+			Name: "WithDocs", Section: "Content", Scope: Local, Long: "with-docs",
+			Help:    "install documentation",
+			kind:    boolean,
+			Default: true,
+			built:   full,
+		},
+		{
+			Name: "BaseTrees", Section: "Content", Scope: Local, Long: "base-tree",
+			Help:  "start from these trees instead of an empty one",
+			kind:  pathList(pathRule{}),
+			built: full,
+		},
+		{
+			Name: "SkeletonTrees", Section: "Content", Scope: Local, Long: "skeleton-tree",
+			Help:  "copy these trees in before packages are installed",
+			kind:  treeList(pathRule{required: true}, true),
+			Paths: []string{"mkosi.skeleton", "mkosi.skeleton.tar"}, built: full,
+		},
+		{
+			Name: "ExtraTrees", Section: "Content", Scope: Local, Long: "extra-tree",
+			Help:  "copy these trees in after packages are installed",
+			kind:  treeList(pathRule{}, true),
+			Paths: []string{"mkosi.extra", "mkosi.extra.tar"}, built: full,
+		},
+		{
+			Name: "RemovePackages", Section: "Content", Scope: Local, Long: "remove-package",
+			Help:  "remove these packages at the end",
+			kind:  commaList,
+			built: full,
+		},
+		{
+			Name: "RemoveFiles", Section: "Content", Scope: Local, Long: "remove-files",
+			Help:  "remove the files that match these patterns at the end",
+			kind:  commaList,
+			built: full,
+		},
+		{
+			Name: "CleanPackageMetadata", Section: "Content", Scope: Local, Long: "clean-package-metadata",
+			Help:    "remove the database of the package manager",
+			kind:    feature,
+			Default: Auto,
+			built:   full,
+		},
+		{
+			Name: "SourceDateEpoch", Section: "Content", Scope: Multiversal, Long: "source-date-epoch",
+			Help:     "let no file be younger than this time",
+			kind:     timestamp,
+			fallback: defaultEpoch,
+			built:    full,
+		},
+		{
+			Name: "SyncScripts", Section: "Content", Scope: Local, Long: "sync-script",
+			Help:  "run these scripts before anything is built",
+			kind:  globList(),
+			Paths: []string{"mkosi.sync"}, Globs: []string{"mkosi.sync.d/*"}, ForTools: true,
+		},
+		{
+			Name: "PrepareScripts", Section: "Content", Scope: Local, Long: "prepare-script",
+			Help:  "run these scripts before the image is cached",
+			kind:  globList(),
+			Paths: []string{"mkosi.prepare", "mkosi.prepare.chroot"}, Globs: []string{"mkosi.prepare.d/*"}, OldNames: []string{"PrepareScript"}, ForTools: true,
+		},
+		{
+			Name: "BuildScripts", Section: "Content", Scope: Local, Long: "build-script",
+			Help:  "run these scripts to build software",
+			kind:  globList(),
+			Paths: []string{"mkosi.build", "mkosi.build.chroot"}, Globs: []string{"mkosi.build.d/*"}, OldNames: []string{"BuildScript"},
+		},
+		{
+			Name: "PostInstallationScripts", Section: "Content", Scope: Local, Long: "postinst-script",
+			Help:  "run these scripts when everything is installed",
+			kind:  globList(),
+			Paths: []string{"mkosi.postinst", "mkosi.postinst.chroot"}, Globs: []string{"mkosi.postinst.d/*"}, OldNames: []string{"PostInstallationScript"},
+		},
+		{
+			Name: "FinalizeScripts", Section: "Content", Scope: Local, Long: "finalize-script",
+			Help:  "run these scripts outside of the image at the end",
+			kind:  globList(),
+			Paths: []string{"mkosi.finalize", "mkosi.finalize.chroot"}, Globs: []string{"mkosi.finalize.d/*"}, OldNames: []string{"FinalizeScript"},
+		},
+		{
+			Name: "PostOutputScripts", Section: "Content", Scope: Local, Long: "postoutput-script",
+			Help:  "run these scripts when the output is written",
+			kind:  globList(),
+			Paths: []string{"mkosi.postoutput"}, Globs: []string{"mkosi.postoutput.d/*"},
+		},
+		{
+			Name: "Locale", Section: "Content", Scope: Local, Long: "locale",
+			Help:  "locale of the system",
+			kind:  text,
+			built: full,
+		},
+		{
+			Name: "LocaleMessages", Section: "Content", Scope: Local, Long: "locale-messages",
+			Help:  "locale of messages",
+			kind:  text,
+			built: full,
+		},
+		{
+			Name: "Keymap", Section: "Content", Scope: InitrdInherit, Long: "keymap",
+			Help:  "keyboard layout of the console",
+			kind:  text,
+			built: full,
+		},
+		{
+			Name: "Timezone", Section: "Content", Scope: InitrdInherit, Long: "timezone",
+			Help:  "time zone",
+			kind:  text,
+			built: full,
+		},
+		{
+			Name: "Hostname", Section: "Content", Scope: InitrdInherit, Long: "hostname",
+			Help:  "host name",
+			kind:  text,
+			built: full,
+		},
+		{
+			Name: "RootPassword", Section: "Content", Scope: InitrdInherit, Long: "root-password",
+			Help:  "password of root, or hashed: and its hash",
+			kind:  password,
+			Paths: []string{"mkosi.rootpw"}, ReadsPath: true, Secret: true, built: full,
+		},
+		{
+			Name: "RootShell", Section: "Content", Scope: Local, Long: "root-shell",
+			Help:  "shell of root",
+			kind:  text,
+			built: full,
+		},
+		{
+			Name: "MachineId", Section: "Content", Scope: Local, Long: "machine-id",
+			Help:  "machine identifier",
+			kind:  optionalID,
+			Paths: []string{"mkosi.machine-id"}, ReadsPath: true, built: full,
+		},
+		{
+			Name: "Autologin", Section: "Content", Scope: Local, Long: "autologin", Short: "a",
+			Help:    "log root in on the console without asking",
+			kind:    boolean,
+			NoValue: "yes",
+		},
+		{
+			Name: "MakeInitrd", Section: "Content", Scope: Local, Long: "make-initrd",
+			Help:  "make the image fit to be an initrd",
+			kind:  boolean,
+			built: full,
+		},
+		{
+			Name: "Ssh", Section: "Content", Scope: Local, Long: "ssh",
+			Help:    "let mkosi ssh in",
+			kind:    enum(SshAlways, SshNever, SshAlways, SshAuto, SshRuntime, SshNever),
+			Default: SshAuto,
+			built:   only("auto", "never"),
+		},
+		{
+			Name: "SELinuxRelabel", Section: "Content", Scope: Local, Long: "selinux-relabel",
+			Help:    "label files for SELinux",
+			kind:    feature,
+			Default: Auto,
+		},
+	}
+}

@@ -1,0 +1,78 @@
+package config
+
+import (
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+)
+
+// support says how much of a setting a build honours: nothing, some values,
+// or all of it.
+type support struct {
+	all    bool
+	values []string // as the JSON summary spells them, or yes and no
+}
+
+var full = support{all: true}
+
+func only(values ...string) support { return support{values: values} }
+
+// UnsupportedSetting is a setting with a value that a build cannot honour.
+type UnsupportedSetting struct {
+	Setting string
+	Value   string // "" for a secret
+	Origin  Origin
+	Reason  string // a clause such as "disk images are not built yet"
+}
+
+// Unsupported returns what the image explicitly asks for and no build can
+// honour yet, in the order of the settings table.
+func Unsupported(img *Image) []UnsupportedSetting {
+	var list []UnsupportedSetting
+	for _, s := range table {
+		origins := img.Origin(s.Name)
+		if s.into != "" || s.built.all || len(origins) == 0 {
+			continue
+		}
+		v := field(img, s)
+		if s.isDefault(v) || s.built.honours(v) {
+			continue
+		}
+		u := UnsupportedSetting{Setting: s.Name, Value: plain(v), Origin: origins[len(origins)-1]}
+		u.Reason = fmt.Sprintf("%s= is not supported yet", s.Name)
+		if len(s.built.values) > 0 {
+			u.Reason = fmt.Sprintf("%s= supports only %s so far", s.Name, strings.Join(s.built.values, ", "))
+		}
+		if s.Secret {
+			u.Value = ""
+		}
+		list = append(list, u)
+	}
+	return list
+}
+
+// honours reports whether v is one of the values that a build knows.
+func (b support) honours(v any) bool {
+	return slices.Contains(b.values, plain(v))
+}
+
+// isDefault reports whether a value does nothing: it is empty or the fixed
+// default of the setting.
+func (s *Setting) isDefault(v any) bool {
+	rv := reflect.ValueOf(v)
+	switch rv.Kind() {
+	case reflect.Slice, reflect.Map:
+		if rv.Len() == 0 {
+			return true
+		}
+	default:
+		if rv.IsZero() && s.kind != boolean {
+			return true
+		}
+	}
+	if s.kind == boolean && s.Default == nil {
+		return v == false
+	}
+	return reflect.DeepEqual(v, s.Default)
+}

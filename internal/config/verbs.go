@@ -1,0 +1,81 @@
+package config
+
+// Verb is what the program is asked to do.
+type Verb string
+
+// The verbs.
+const (
+	VerbInit           Verb = "init"
+	VerbSummary        Verb = "summary"
+	VerbCatConfig      Verb = "cat-config"
+	VerbBuild          Verb = "build"
+	VerbShell          Verb = "shell"
+	VerbBoot           Verb = "boot"
+	VerbVM             Verb = "vm"
+	VerbSSH            Verb = "ssh"
+	VerbJournalctl     Verb = "journalctl"
+	VerbCoredumpctl    Verb = "coredumpctl"
+	VerbSysupdate      Verb = "sysupdate"
+	VerbBox            Verb = "box"
+	VerbDependencies   Verb = "dependencies"
+	VerbClean          Verb = "clean"
+	VerbServe          Verb = "serve"
+	VerbBurn           Verb = "burn"
+	VerbBump           Verb = "bump"
+	VerbGenkey         Verb = "genkey"
+	VerbDocumentation  Verb = "documentation"
+	VerbCompletion     Verb = "completion"
+	VerbLatestSnapshot Verb = "latest-snapshot"
+	VerbHelp           Verb = "help"
+)
+
+// Options are the options of the program. They have no place in
+// configuration files.
+type Options struct {
+	Force             int    // how often -f was given
+	Directory         string // -C as given; "" reads no configuration when NoDirectory
+	NoDirectory       bool   // -C "" was given
+	Debug             bool
+	DebugShell        bool
+	DebugWorkspace    bool
+	DebugSandbox      bool
+	DebugTiming       bool
+	NoPager           bool
+	GenkeyValidDays   int
+	GenkeyCommonName  string // with %u standing for the user's name
+	AutoBump          bool
+	DocFormat         string // auto, markdown, man, pandoc or system
+	JSON              bool
+	WipeBuildDir      bool
+	RerunBuildScripts bool
+	Help              bool
+	Version           bool
+}
+
+// Verbs returns all verbs in the order of help.
+func Verbs() []Verb {
+	return []Verb{
+		VerbInit, VerbSummary, VerbCatConfig, VerbBuild, VerbShell, VerbBoot, VerbVM, VerbSSH, VerbJournalctl,
+		VerbCoredumpctl, VerbSysupdate, VerbBox, VerbDependencies, VerbClean, VerbServe, VerbBurn, VerbBump,
+		VerbGenkey, VerbDocumentation, VerbCompletion, VerbLatestSnapshot, VerbHelp,
+	}
+}
+
+// takesArgs reports whether anything may follow the verb.
+func (v Verb) takesArgs() bool {
+	switch v {
+	case VerbBuild, VerbShell, VerbBoot, VerbVM, VerbSSH, VerbJournalctl, VerbCoredumpctl, VerbSysupdate, VerbBox,
+		VerbDependencies, VerbBurn, VerbDocumentation, VerbCompletion, VerbServe:
+		return true
+	}
+	return false
+}
+
+// NeedsConfig reports whether the verb has any use for a configuration.
+func (v Verb) NeedsConfig() bool {
+	switch v {
+	case VerbGenkey, VerbDocumentation, VerbCompletion, VerbHelp, VerbInit, VerbDependencies:
+		return false
+	}
+	return true
+}

@@ -1,0 +1,349 @@
+package ext4
+
+import (
+	"encoding/binary"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"math/bits"
+	"os"
+)
+
+// Feature bits of the superblock that change what has to be written.
+const (
+	incompatFiletype = 0x2
+	incompatExtents  = 0x40
+	incompat64bit    = 0x80
+	incompatFlexBG   = 0x200
+	roCompatChecksum = 0x400
+
+	superOffset = 1024
+	superSize   = 1024
+	descSize    = 64
+)
+
+// Flags of a block group.
+const (
+	inodeUninit = 1
+	blockUninit = 2
+	tableZeroed = 4
+)
+
+var (
+	le         = binary.LittleEndian
+	castagnoli = crc32.MakeTable(crc32.Castagnoli)
+)
+
+// checksum continues a CRC-32C in the form that ext4 keeps it in, without the
+// inversions at both ends.
+func checksum(sum uint32, b []byte) uint32 {
+	return ^crc32.Update(^sum, castagnoli, b)
+}
+
+func checksum32(sum, n uint32) uint32 {
+	return checksum(sum, le.AppendUint32(nil, n))
+}
+
+// volume is an open file system with what changes as it is filled.
+type volume struct {
+	f      *os.File
+	offset int64
+	super  []byte
+	seed   uint32
+	blocks int64
+
+	blocksPerGroup, inodesPerGroup int64
+	groups                         []*group
+
+	// nextBlock and nextInode are where to look for free ones.
+	nextBlock, nextInode int64
+}
+
+// group is a block group.
+type group struct {
+	desc        []byte
+	blockBitmap []byte
+	inodeBitmap []byte
+	inodeTable  []byte
+}
+
+func (v *volume) readAt(p []byte, off int64) error {
+	_, err := v.f.ReadAt(p, v.offset+off)
+	if err == io.EOF {
+		err = io.ErrUnexpectedEOF
+	}
+	return err
+}
+
+func (v *volume) writeAt(p []byte, off int64) error {
+	_, err := v.f.WriteAt(p, v.offset+off)
+	return err
+}
+
+// openVolume reads the superblock and the groups of an empty file system.
+func openVolume(f *os.File, offset, size int64) (*volume, error) {
+	v := &volume{f: f, offset: offset, super: make([]byte, superSize), nextInode: firstInode}
+	if err := v.readAt(v.super, superOffset); err != nil {
+		return nil, err
+	}
+	s := v.super
+	incompat, roCompat := le.Uint32(s[96:]), le.Uint32(s[100:])
+	const want = incompatFiletype | incompatExtents | incompat64bit | incompatFlexBG
+	if le.Uint16(s[56:]) != 0xef53 || incompat != want || roCompat&roCompatChecksum == 0 ||
+		le.Uint32(s[24:]) != 2 || le.Uint16(s[88:]) != inodeSize || le.Uint16(s[254:]) != descSize {
+		return nil, fmt.Errorf("not a file system with the features that were asked for (%#x, %#x)", incompat, roCompat)
+	}
+	v.blocks = int64(le.Uint32(s[4:])) | int64(le.Uint32(s[336:]))<<32
+	v.blocksPerGroup, v.inodesPerGroup = int64(le.Uint32(s[32:])), int64(le.Uint32(s[40:]))
+	if v.blocks*BlockSize > size || v.blocksPerGroup != 8*BlockSize || v.inodesPerGroup == 0 || v.inodesPerGroup > 8*BlockSize {
+		return nil, fmt.Errorf("%d blocks in groups of %d with %d inodes", v.blocks, v.blocksPerGroup, v.inodesPerGroup)
+	}
+	v.seed = checksum(^uint32(0), s[104:120])
+	return v, v.readGroups()
+}
+
+func (v *volume) readGroups() error {
+	count := (v.blocks + v.blocksPerGroup - 1) / v.blocksPerGroup
+	descs := make([]byte, count*descSize)
+	if err := v.readAt(descs, BlockSize); err != nil {
+		return err
+	}
+	for i := range count {
+		v.groups = append(v.groups, &group{desc: descs[i*descSize : (i+1)*descSize]})
+	}
+	for i, g := range v.groups {
+		g.blockBitmap = make([]byte, BlockSize)
+		g.inodeBitmap = make([]byte, BlockSize)
+		if g.flags()&blockUninit != 0 {
+			v.initBlockBitmap(int64(i))
+		} else if err := v.readAt(g.blockBitmap, g.at(0)*BlockSize); err != nil {
+			return err
+		}
+		if g.flags()&inodeUninit != 0 {
+			fill(g.inodeBitmap, v.inodesPerGroup, 8*BlockSize)
+		} else if err := v.readAt(g.inodeBitmap, g.at(4)*BlockSize); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// at reads a block number that is split over the two halves of a descriptor:
+// 0 is that of the block bitmap, 4 of the inode bitmap, 8 of the inode table.
+func (g *group) at(field int) int64 {
+	return int64(le.Uint32(g.desc[field:])) | int64(le.Uint32(g.desc[32+field:]))<<32
+}
+
+func (g *group) flags() uint16 { return le.Uint16(g.desc[18:]) }
+
+// count and setCount access the counters of a descriptor by the offsets of
+// their two halves.
+func (g *group) count(lo, hi int) int64 {
+	return int64(le.Uint16(g.desc[lo:])) | int64(le.Uint16(g.desc[hi:]))<<16
+}
+
+func (g *group) setCount(lo, hi int, n int64) {
+	le.PutUint16(g.desc[lo:], uint16(n))
+	le.PutUint16(g.desc[hi:], uint16(n>>16))
+}
+
+// initBlockBitmap marks what is in use in a group whose bitmap is not on the
+// disk: the backup of the superblock and the descriptors, and whatever the
+// descriptors place there.
+func (v *volume) initBlockBitmap(number int64) {
+	g := v.groups[number]
+	first := number * v.blocksPerGroup
+	if hasBackup(number) {
+		table := (int64(len(v.groups))*descSize + BlockSize - 1) / BlockSize
+		fill(g.blockBitmap, 0, 1+table+int64(le.Uint16(v.super[206:])))
+	}
+	mark := func(start, count int64) {
+		from, to := max(start, first), min(start+count, first+v.blocksPerGroup)
+		if from < to {
+			fill(g.blockBitmap, from-first, to-first)
+		}
+	}
+	tableBlocks := v.inodesPerGroup * inodeSize / BlockSize
+	for _, other := range v.groups {
+		mark(other.at(0), 1)
+		mark(other.at(4), 1)
+		mark(other.at(8), tableBlocks)
+	}
+	fill(g.blockBitmap, min(v.blocksPerGroup, v.blocks-first), 8*BlockSize)
+}
+
+// hasBackup says whether a group starts with a copy of the superblock: 0, 1
+// and the powers of 3, 5 and 7.
+func hasBackup(group int64) bool {
+	if group <= 1 {
+		return true
+	}
+	for _, base := range []int64{3, 5, 7} {
+		n := base
+		for n < group {
+			n *= base
+		}
+		if n == group {
+			return true
+		}
+	}
+	return false
+}
+
+// fill sets the bits from up to, but not including, to.
+func fill(bitmap []byte, from, to int64) {
+	for i := from; i < to; i++ {
+		bitmap[i/8] |= 1 << (i % 8)
+	}
+}
+
+// clearBit finds the first bit that is not set, from a position on.
+func clearBit(bitmap []byte, from, limit int64) (int64, bool) {
+	for i := from; i < limit; {
+		b := bitmap[i/8] >> (i % 8)
+		n := int64(bits.TrailingZeros8(^b))
+		if n < 8-i%8 {
+			return i + n, i+n < limit
+		}
+		i += 8 - i%8
+	}
+	return 0, false
+}
+
+// extent is a run of blocks of the volume.
+type extent struct{ start, count int64 }
+
+// allocate takes free blocks, in as few runs as there are.
+func (v *volume) allocate(count int64) ([]extent, error) {
+	var runs []extent
+	for count > 0 {
+		number := v.nextBlock / v.blocksPerGroup
+		if number >= int64(len(v.groups)) {
+			return nil, fmt.Errorf("the file system is full")
+		}
+		g, first := v.groups[number], number*v.blocksPerGroup
+		bit, ok := clearBit(g.blockBitmap, v.nextBlock-first, v.blocksPerGroup)
+		if !ok {
+			v.nextBlock = first + v.blocksPerGroup
+			continue
+		}
+		end := bit
+		for end < v.blocksPerGroup && end-bit < count && g.blockBitmap[end/8]&(1<<(end%8)) == 0 {
+			end++
+		}
+		fill(g.blockBitmap, bit, end)
+		n := end - bit
+		g.setCount(12, 44, g.count(12, 44)-n)
+		le.PutUint16(g.desc[18:], g.flags()&^blockUninit)
+		runs = appendRun(runs, extent{first + bit, n})
+		v.nextBlock = first + end
+		count -= n
+	}
+	return runs, nil
+}
+
+// appendRun adds a run, as a part of the last one where they touch.
+func appendRun(runs []extent, e extent) []extent {
+	if n := len(runs); n > 0 && runs[n-1].start+runs[n-1].count == e.start {
+		runs[n-1].count += e.count
+		return runs
+	}
+	return append(runs, e)
+}
+
+// allocateInode takes the next free inode.
+func (v *volume) allocateInode() (uint32, error) {
+	for {
+		index := v.nextInode - 1
+		number := index / v.inodesPerGroup
+		if number >= int64(len(v.groups)) {
+			return 0, fmt.Errorf("the file system has no inode left")
+		}
+		g := v.groups[number]
+		bit, ok := clearBit(g.inodeBitmap, index%v.inodesPerGroup, v.inodesPerGroup)
+		if !ok {
+			v.nextInode = (number+1)*v.inodesPerGroup + 1
+			continue
+		}
+		fill(g.inodeBitmap, bit, bit+1)
+		g.setCount(14, 46, g.count(14, 46)-1)
+		g.setCount(28, 50, min(g.count(28, 50), v.inodesPerGroup-bit-1))
+		le.PutUint16(g.desc[18:], g.flags()&^inodeUninit)
+		v.nextInode = number*v.inodesPerGroup + bit + 2
+		return uint32(v.nextInode - 1), nil
+	}
+}
+
+// inode returns the bytes of an inode, to be changed in place.
+func (v *volume) inode(number uint32) ([]byte, error) {
+	index := int64(number) - 1
+	g := v.groups[index/v.inodesPerGroup]
+	if g.inodeTable == nil {
+		g.inodeTable = make([]byte, v.inodesPerGroup*inodeSize)
+		if err := v.readAt(g.inodeTable, g.at(8)*BlockSize); err != nil {
+			return nil, err
+		}
+	}
+	i := index % v.inodesPerGroup * inodeSize
+	return g.inodeTable[i : i+inodeSize], nil
+}
+
+// addDir counts a folder in the group of its inode.
+func (v *volume) addDir(number uint32) {
+	g := v.groups[(int64(number)-1)/v.inodesPerGroup]
+	g.setCount(16, 48, g.count(16, 48)+1)
+}
+
+// flush writes inodes, bitmaps, descriptors and the superblock.
+func (v *volume) flush() error {
+	freeBlocks, freeInodes := int64(0), int64(0)
+	descs := make([]byte, 0, len(v.groups)*descSize)
+	for i, g := range v.groups {
+		if err := v.flushGroup(uint32(i), g); err != nil {
+			return err
+		}
+		descs = append(descs, g.desc...)
+		freeBlocks += g.count(12, 44)
+		freeInodes += g.count(14, 46)
+	}
+	if err := v.writeAt(descs, BlockSize); err != nil {
+		return err
+	}
+	s := v.super
+	le.PutUint32(s[12:], uint32(freeBlocks))
+	le.PutUint32(s[344:], uint32(freeBlocks>>32))
+	le.PutUint32(s[16:], uint32(freeInodes))
+	le.PutUint32(s[1020:], checksum(^uint32(0), s[:1020]))
+	return v.writeAt(s, superOffset)
+}
+
+func (v *volume) flushGroup(number uint32, g *group) error {
+	if g.inodeTable != nil {
+		// What lies behind the last inode in use is zero already.
+		used := (v.inodesPerGroup - g.count(28, 50)) * inodeSize
+		if err := v.writeAt(g.inodeTable[:used], g.at(8)*BlockSize); err != nil {
+			return err
+		}
+	}
+	if g.flags()&blockUninit == 0 {
+		sum := checksum(v.seed, g.blockBitmap[:v.blocksPerGroup/8])
+		le.PutUint16(g.desc[24:], uint16(sum))
+		le.PutUint16(g.desc[56:], uint16(sum>>16))
+		if err := v.writeAt(g.blockBitmap, g.at(0)*BlockSize); err != nil {
+			return err
+		}
+	}
+	if g.flags()&inodeUninit == 0 {
+		sum := checksum(v.seed, g.inodeBitmap[:v.inodesPerGroup/8])
+		le.PutUint16(g.desc[26:], uint16(sum))
+		le.PutUint16(g.desc[58:], uint16(sum>>16))
+		if err := v.writeAt(g.inodeBitmap, g.at(4)*BlockSize); err != nil {
+			return err
+		}
+	}
+	// The image is a new file, so the tables are zero without anybody writing them.
+	le.PutUint16(g.desc[18:], g.flags()|tableZeroed)
+	le.PutUint16(g.desc[30:], 0)
+	le.PutUint16(g.desc[30:], uint16(checksum(checksum32(v.seed, number), g.desc)))
+	return nil
+}

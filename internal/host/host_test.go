@@ -1,0 +1,71 @@
+package host
+
+import (
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestParseOSRelease(t *testing.T) {
+	got := ParseOSRelease("# comment\nID=debian\nPRETTY_NAME=\"Debian \\\"x\\\" \\n\"\nVERSION_ID='12'\nnothing\n=x\nEMPTY=\n")
+	want := map[string]string{"ID": "debian", "PRETTY_NAME": `Debian "x" \n`, "VERSION_ID": "12", "EMPTY": ""}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func FuzzParseOSRelease(f *testing.F) {
+	f.Add("ID=debian\nX=\"a\\\"b\"\n")
+	f.Add("X='")
+	f.Fuzz(func(t *testing.T, in string) {
+		for key := range ParseOSRelease(in) {
+			if key == "" {
+				t.Errorf("empty key from %q", in)
+			}
+		}
+	})
+}
+
+func TestParseSystemdVersion(t *testing.T) {
+	for in, want := range map[string]string{
+		"systemd 252 (252.38-1~deb12u1)\n+PAM": "252",
+		"systemd 259~rc1 (259~rc1)":            "259~rc1",
+		"something else":                       "",
+	} {
+		if got := parseSystemdVersion(in); got != want {
+			t.Errorf("%q: got %q, want %q", in, got, want)
+		}
+	}
+}
+
+func TestFindIn(t *testing.T) {
+	a, b := t.TempDir(), t.TempDir()
+	write := func(path string, mode os.FileMode) {
+		if err := os.WriteFile(path, nil, mode); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(filepath.Join(a, "tool"), 0o644)
+	write(filepath.Join(b, "tool"), 0o755)
+	got, err := findIn("tool", []string{"relative", a, b})
+	if want := filepath.Join(b, "tool"); err != nil || got != want {
+		t.Errorf("got %q, %v, want %q", got, err, want)
+	}
+	if _, err := findIn("absent", []string{a, b}); !errors.Is(err, exec.ErrNotFound) {
+		t.Errorf("got %v, want ErrNotFound", err)
+	}
+	if _, err := findIn("../tool", []string{a, b}); err == nil {
+		t.Error("a path was accepted")
+	}
+}
+
+func TestDetect(t *testing.T) {
+	f := Detect()
+	if f.CPUs < 1 || f.Architecture == "" || f.Environment == nil {
+		t.Errorf("facts are missing: %+v", f.Architecture)
+	}
+}

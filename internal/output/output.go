@@ -1,0 +1,63 @@
+// Package output packs a finished tree into an output format, one file a format. It knows nothing of distributions.
+package output
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/mkosi-go/mkosi/internal/config"
+	"github.com/mkosi-go/mkosi/internal/disk"
+)
+
+// Request says what to pack.
+type Request struct {
+	// Image is the configuration of the image.
+	Image *config.Image
+	// Root is the finished tree.
+	Root string
+	// Dir is an empty directory for the outputs. They get their final names there; the caller moves them into place.
+	Dir string
+	// OwnsRoot says that Root lies on Dir's file system and may be moved away.
+	OwnsRoot bool
+	// IgnoreOwners says that files cannot be given to other users.
+	IgnoreOwners bool
+	// Run runs a program of the host on paths in Root and Dir.
+	Run disk.RunFunc
+}
+
+// Write packs the tree and returns the names of the outputs in Dir, the main one first.
+func Write(ctx context.Context, r Request) ([]string, error) {
+	var write func(context.Context, Request, string) error
+	switch r.Image.Format {
+	case config.FormatDirectory:
+		write = writeDirectory
+	case config.FormatCPIO:
+		write = writeCPIO
+	case config.FormatDisk:
+		write = writeDisk
+	case config.FormatSysext, config.FormatConfext:
+		write = writeExtension
+	default:
+		return nil, fmt.Errorf("Format=%s is not supported yet", r.Image.Format)
+	}
+	name := r.Image.OutputName()
+	path := filepath.Join(r.Dir, name)
+	if err := write(ctx, r, path); err != nil {
+		return nil, fmt.Errorf("writing %s: %w", name, err)
+	}
+	if mode := r.Image.OutputMode; mode != nil {
+		if err := os.Chmod(path, os.FileMode(*mode)); err != nil {
+			return nil, fmt.Errorf("setting the mode of %s: %w", name, err)
+		}
+	}
+	names := []string{name}
+	if link := r.Image.SymlinkName(); link != "" {
+		if err := os.Symlink(name, filepath.Join(r.Dir, link)); err != nil {
+			return nil, fmt.Errorf("linking %s: %w", link, err)
+		}
+		names = append(names, link)
+	}
+	return names, nil
+}

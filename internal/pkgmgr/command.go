@@ -1,0 +1,280 @@
+package pkgmgr
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"github.com/gofrs/flock"
+
+	"github.com/mkosi-go/mkosi/internal/sandbox"
+)
+
+// aptRun is one run of apt-get.
+type aptRun struct {
+	args    []string // after the options that every run has
+	options []string // more options, as Name=value
+	root    string   // the image's tree; "" for an empty one
+	scripts bool     // maintainer scripts will run
+	network bool
+	stdout  io.Writer // in addition to Output
+	ops     []sandbox.Op
+}
+
+// aptGet runs apt-get under the lock of the caches.
+func (a *Apt) aptGet(ctx context.Context, r aptRun) error {
+	unlock, err := a.lock(ctx)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if r.root == "" {
+		// apt insists on a status file.
+		r.options = append(r.options, "Dir::State::Status=/dev/null", "Dir::State=/var/lib/apt")
+	}
+	options, err := a.options()
+	if err != nil {
+		return err
+	}
+	args := []string{"apt-get"}
+	for _, o := range append(options, r.options...) {
+		args = append(args, "-o", o)
+	}
+	t := &transcript{}
+	cmd := &sandbox.Cmd{
+		Args:    append(args, r.args...),
+		Ops:     append(a.ops(r.root, r.scripts), r.ops...),
+		Network: r.network,
+		Stdout:  tee(t, a.Output, r.stdout),
+		Stderr:  tee(t, a.Output),
+	}
+	return a.explain(t, a.run(ctx, cmd))
+}
+
+// run runs a command with what all commands have in common.
+func (a *Apt) run(ctx context.Context, cmd *sandbox.Cmd) error {
+	cmd.Env = append(a.environment(), cmd.Env...)
+	cmd.SuppressSync = true
+	cmd.SuppressChown = a.IgnoreOwners
+	if a.Run != nil {
+		return a.Run(ctx, cmd)
+	}
+	return cmd.Run(ctx)
+}
+
+// tee writes to all writers that are not nil, one after another.
+func tee(writers ...io.Writer) io.Writer {
+	var all []io.Writer
+	for _, w := range writers {
+		if w != nil {
+			all = append(all, w)
+		}
+	}
+	return io.MultiWriter(all...)
+}
+
+// lock creates the caches and waits for other users of them to finish.
+func (a *Apt) lock(ctx context.Context) (unlock func(), err error) {
+	for _, dir := range []string{
+		filepath.Join(a.listsDir(), "partial"),
+		filepath.Join(a.aptCacheDir(), "archives"), // a mount point
+		filepath.Join(a.archivesDir(), "partial"),
+	} {
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			return nil, fmt.Errorf("creating package cache: %w", err)
+		}
+	}
+	l := flock.New(filepath.Join(a.PackageDir, ".lock"))
+	ok, err := l.TryLock()
+	if err == nil && !ok {
+		a.logf("waiting for another build to finish with %s", a.PackageDir)
+		ok, err = l.TryLockContext(ctx, 50*time.Millisecond)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("locking package cache %s: %w", a.PackageDir, err)
+	}
+	if !ok {
+		return nil, fmt.Errorf("locking package cache %s: %w", a.PackageDir, context.Cause(ctx))
+	}
+	return func() { _ = l.Unlock() }, nil
+}
+
+// options are apt's options that every run has. The names are those of
+// apt.conf(5).
+func (a *Apt) options() ([]string, error) {
+	arch, err := a.Distribution.Architecture(a.Architecture)
+	if err != nil {
+		return nil, err
+	}
+	o := []string{
+		"APT::Architecture=" + arch,
+		"APT::Architectures=" + arch,
+		"APT::Install-Recommends=" + strconv.FormatBool(a.Recommends),
+		"APT::Immediate-Configure=off",
+		"APT::Get::Assume-Yes=true",
+		"APT::Get::AutomaticRemove=true",
+		"APT::Get::Allow-Change-Held-Packages=true",
+		"APT::Get::Allow-Remove-Essential=true",
+		"APT::Sandbox::User=root",
+		// An update that fetched only a part of what it should is a failure.
+		"APT::Update::Error-Mode=any",
+		"Acquire::AllowReleaseInfoChange=true",
+		"Acquire::Check-Valid-Until=false",
+		// Translated descriptions are never read here.
+		"Acquire::Languages=none",
+		"Acquire::Retries=1",
+		"Acquire::http::Timeout=15",
+		"Acquire::https::Timeout=15",
+		"Dir::Cache=" + sandboxCache,
+		"Dir::State=" + BuildRoot + "/var/lib/apt",
+		"Dir::State::lists=" + sandboxLists + "/",
+		"Dir::Log=/var/log/apt",
+		"Dir::State::Status=" + BuildRoot + "/var/lib/dpkg/status",
+		"Dir::Bin::DPkg=/usr/bin/dpkg",
+		"Debug::NoLocking=true",
+		"DPkg::Use-Pty=false",
+		"DPkg::Install::Recursive::Minimum=1000",
+		// Which packages are essential is the archive's business, not apt's.
+		"pkgCacheGen::ForceEssential=,",
+	}
+	for _, opt := range a.dpkgOptions() {
+		o = append(o, "DPkg::Options::="+opt)
+	}
+	if a.NoKeyCheck {
+		o = append(o,
+			"Acquire::AllowInsecureRepositories=true",
+			"Acquire::AllowDowngradeToInsecureRepositories=true",
+			"APT::Get::AllowUnauthenticated=true",
+		)
+	}
+	if a.Proxy != "" {
+		o = append(o, "Acquire::http::Proxy="+a.Proxy, "Acquire::https::Proxy="+a.Proxy)
+	}
+	if a.ProxyCA != "" {
+		o = append(o, "Acquire::https::CaInfo=/proxy.cacert")
+	}
+	if a.ProxyCertificate != "" {
+		o = append(o, "Acquire::https::SslCert=/proxy.clientcert")
+	}
+	if a.ProxyKey != "" {
+		o = append(o, "Acquire::https::SslKey=/proxy.clientkey")
+	}
+	return o, nil
+}
+
+// dpkgOptions are the options of every run of dpkg.
+func (a *Apt) dpkgOptions() []string {
+	o := []string{
+		"--root=" + BuildRoot,
+		"--force-unsafe-io",
+		"--force-architecture",
+		"--force-depends",
+		"--no-debsig",
+	}
+	for _, r := range a.rules() {
+		if r.Include {
+			o = append(o, "--path-include="+r.Pattern)
+		} else {
+			o = append(o, "--path-exclude="+r.Pattern)
+		}
+	}
+	return o
+}
+
+// environment is the environment of every tool.
+func (a *Apt) environment() []string {
+	env := []string{
+		"APT_CONFIG=/etc/apt.conf",
+		"DEBCONF_INTERACTIVE_SEEN=true",
+		"DEBCONF_NONINTERACTIVE_SEEN=true",
+		"DEBIAN_FRONTEND=noninteractive",
+		"HOME=/",
+		"INITRD=No",
+		"KERNEL_INSTALL_BYPASS=1",
+		"LANG=C.UTF-8",
+		"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+		"SYSTEMD_HWDB_UPDATE_BYPASS=1",
+		"SYSTEMD_IN_CHROOT=1",
+		"SYSTEMD_OFFLINE=1",
+		"SYSTEMD_TMPFILES_FORCE_SUBVOL=0",
+		"TERM=dumb",
+	}
+	if a.SourceDateEpoch != nil {
+		env = append(env, "SOURCE_DATE_EPOCH="+strconv.FormatInt(*a.SourceDateEpoch, 10))
+	}
+	return append(env, a.Env...)
+}
+
+// ops assemble the sandbox: the tools, the prepared /etc, the caches and the
+// tree.
+func (a *Apt) ops(root string, scripts bool) []sandbox.Op {
+	ops := []sandbox.Op{sandbox.BindReadOnly(a.Etc, "/etc")}
+	if a.Tools != nil {
+		ops = append(ops, a.Tools...)
+	} else {
+		ops = append(ops, sandbox.HostUsr()...)
+	}
+	ops = append(ops, sandbox.HostNetwork()...)
+	ops = append(ops,
+		sandbox.Dir("/var/lib/apt", 0o755),
+		sandbox.Dir("/var/log/apt", 0o755),
+		sandbox.Bind(a.listsDir(), sandboxLists),
+		sandbox.Bind(a.aptCacheDir(), sandboxCache),
+		sandbox.Bind(a.archivesDir(), sandboxArchives),
+	)
+	if a.RepositoryDir != "" {
+		ops = append(ops, sandbox.BindReadOnly(a.RepositoryDir, sandboxRepository))
+	}
+	for target, source := range map[string]string{
+		"/proxy.cacert":     a.ProxyCA,
+		"/proxy.clientcert": a.ProxyCertificate,
+		"/proxy.clientkey":  a.ProxyKey,
+	} {
+		if source != "" {
+			ops = append(ops, sandbox.BindReadOnly(source, target))
+		}
+	}
+	if root == "" {
+		return ops
+	}
+	ops = append(ops, sandbox.Bind(root, BuildRoot))
+	if scripts {
+		ops = append(ops, imageOps(root)...)
+	}
+	return ops
+}
+
+// imageOps let the image's programs run below BuildRoot, and tools outside
+// see the image's users.
+func imageOps(root string) []sandbox.Op {
+	ops := []sandbox.Op{
+		sandbox.Dev(BuildRoot + "/dev"),
+		sandbox.Proc(BuildRoot + "/proc"),
+		sandbox.Tmpfs(BuildRoot + "/run"),
+		sandbox.WriteFile(BuildRoot+"/run/host/container-manager", []byte("mkosi"), 0o644),
+		sandbox.Dir(BuildRoot+"/run/user/0", 0o755),
+		sandbox.Tmpfs(BuildRoot + "/tmp"),
+		sandbox.BindReadOnly(filepath.Join(root, machineID), BuildRoot+"/"+machineID).Try(),
+	}
+	for _, f := range userFiles {
+		ops = append(ops, sandbox.Symlink(BuildRoot+"/etc/"+f, "/etc/"+f))
+	}
+	return ops
+}
+
+// userFiles are the user and group databases.
+var userFiles = []string{"passwd", "group", "shadow", "gshadow"}
+
+// exitError returns the failure of a command that ran, or nil.
+func exitError(err error) *sandbox.ExitError {
+	var e *sandbox.ExitError
+	if errors.As(err, &e) {
+		return e
+	}
+	return nil
+}

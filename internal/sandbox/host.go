@@ -1,0 +1,82 @@
+package sandbox
+
+import (
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+)
+
+// topDirs are the directories beside /usr in which programs and libraries are
+// looked for. On most systems they are links into /usr.
+var topDirs = []string{"/bin", "/lib", "/lib32", "/lib64", "/libo32", "/libx32", "/sbin"}
+
+// HostUsr lets a tool of this host run and shows it nothing else of the host:
+// /usr and its companions read-only, the alternatives and the linker's cache,
+// a private /dev and /proc, and empty /tmp, /run, /var/tmp and /var/log.
+func HostUsr() []Op {
+	ops := []Op{BindReadOnly("/usr", "/usr")}
+	for _, dir := range topDirs {
+		info, err := os.Lstat(dir)
+		switch {
+		case err != nil:
+		case info.Mode()&fs.ModeSymlink != 0:
+			if link, err := os.Readlink(dir); err == nil {
+				ops = append(ops, Symlink(link, dir))
+			}
+		case info.IsDir():
+			ops = append(ops, BindReadOnly(dir, dir))
+		}
+	}
+	return append(ops,
+		BindReadOnly("/etc/alternatives", "/etc/alternatives").Try(),
+		BindReadOnly("/etc/ld.so.cache", "/etc/ld.so.cache").Try(),
+		Dev("/dev"),
+		Proc("/proc"),
+		Dir("/run", 0o755),
+		Dir("/tmp", 0o777|fs.ModeSticky),
+		Dir("/var/tmp", 0o777|fs.ModeSticky),
+		Dir("/var/log", 0o755),
+	)
+}
+
+// networkFiles are what a program with network needs of the host to find names
+// and to check certificates.
+var networkFiles = []string{
+	"/etc/resolv.conf", "/etc/hosts", "/etc/nsswitch.conf",
+	"/etc/ssl/certs", "/etc/ssl/openssl.cnf", "/etc/pki/ca-trust", "/etc/pki/tls/certs", "/etc/ca-certificates",
+}
+
+// HostNetwork adds, for steps whose [Cmd] has Network set, the host's name
+// resolution and its certificates (never its private keys), read-only.
+func HostNetwork() []Op {
+	var ops []Op
+	for _, name := range networkFiles {
+		if _, err := os.Stat(name); err == nil {
+			ops = append(ops, BindReadOnly(name, name).Try())
+		}
+	}
+	return ops
+}
+
+// Chroot makes the tree at root the sandbox's own root directory, writable, to
+// run the programs of an image, with a private /dev, /proc, /run and /tmp on
+// top. Nothing of these reaches the tree; a mount point that the tree lacks
+// exists only while the command runs.
+func Chroot(root string) []Op {
+	return []Op{
+		Bind(root, "/"),
+		Dev("/dev"),
+		Proc("/proc"),
+		Tmpfs("/run"),
+		Tmpfs("/tmp"),
+	}
+}
+
+// tmpMode is the mode of a new temporary directory called target.
+func tmpMode(target string) uint32 {
+	if path.Base(filepath.ToSlash(target)) == "tmp" {
+		return 0o1777
+	}
+	return 0o755
+}

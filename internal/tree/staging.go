@@ -1,0 +1,167 @@
+package tree
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// stagingPrefix starts the name of every staging directory.
+const stagingPrefix = ".mkosi-"
+
+// Staging is a private directory beside the outputs, on their file system, in
+// which they are made before they are renamed into place. It is locked while
+// its owner lives, so that a later run can tell it from what a killed one left
+// behind. Close removes it.
+type Staging struct {
+	path string
+	lock *os.File // the directory itself, held with flock(2)
+}
+
+// Stage removes the staging directories in dir whose owners are gone and makes
+// a new one there, with mode 0700. dir must exist. The caller closes it.
+func Stage(ctx context.Context, dir string) (*Staging, error) {
+	if err := cleanStale(ctx, dir); err != nil {
+		return nil, err
+	}
+	for {
+		path, err := os.MkdirTemp(dir, stagingPrefix)
+		if err != nil {
+			return nil, fmt.Errorf("making a staging directory: %w", err)
+		}
+		lock, err := lockDir(path)
+		if errors.Is(err, unix.EWOULDBLOCK) || errors.Is(err, os.ErrNotExist) {
+			continue // taken for a stale one in the moment before it was locked
+		}
+		if err != nil {
+			return nil, fmt.Errorf("locking %s: %w", path, err)
+		}
+		// It may have been removed between being made and being locked.
+		if here, err := sameFile(lock, path); err == nil && here {
+			return &Staging{path: path, lock: lock}, nil
+		}
+		lock.Close()
+	}
+}
+
+// Dir returns the path of the staging directory.
+func (s *Staging) Dir() string { return s.path }
+
+// Path returns the path of name inside the staging directory.
+func (s *Staging) Path(name string) string { return filepath.Join(s.path, name) }
+
+// Close removes the staging directory with all it holds and releases its lock.
+// Closing twice is no error.
+func (s *Staging) Close() error {
+	if s.lock == nil {
+		return nil
+	}
+	// Not the caller's context: a cancelled build cleans up as well.
+	err := RemoveAll(context.Background(), s.path)
+	if e := s.lock.Close(); err == nil && e != nil {
+		err = fmt.Errorf("unlocking %s: %w", s.path, e)
+	}
+	s.lock = nil
+	return err
+}
+
+// cleanStale removes the staging directories in dir that nobody has locked.
+func cleanStale(ctx context.Context, dir string) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return fmt.Errorf("looking for stale staging directories: %w", err)
+	}
+	for _, e := range entries {
+		if !e.IsDir() || !isStagingName(e.Name()) {
+			continue
+		}
+		path := filepath.Join(dir, e.Name())
+		lock, err := lockDir(path)
+		if errors.Is(err, unix.EWOULDBLOCK) || errors.Is(err, os.ErrNotExist) || errors.Is(err, os.ErrPermission) {
+			continue // in use, gone by now, or another user's
+		}
+		if err != nil {
+			return fmt.Errorf("locking %s: %w", path, err)
+		}
+		err = RemoveAll(ctx, path)
+		lock.Close()
+		if err != nil {
+			return fmt.Errorf("removing what an earlier run left: %w", err)
+		}
+	}
+	return nil
+}
+
+// isStagingName tells our directories, whose random part is a number, from
+// other files that a person may have named alike.
+func isStagingName(name string) bool {
+	digits, ok := strings.CutPrefix(name, stagingPrefix)
+	return ok && digits != "" && strings.Trim(digits, "0123456789") == ""
+}
+
+// lockDir opens the directory path and locks it for as long as the file is
+// open. A lock that is held is EWOULDBLOCK.
+func lockDir(path string) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
+	if err != nil {
+		return nil, err
+	}
+	_, err = retry(func() (int, error) { return 0, unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) })
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+func sameFile(f *os.File, path string) (bool, error) {
+	a, err := f.Stat()
+	if err != nil {
+		return false, err
+	}
+	b, err := os.Lstat(path)
+	return err == nil && os.SameFile(a, b), err
+}
+
+// Swap moves the file or directory new to the place of old in one step, so
+// that at no moment there is neither, and then removes what was there before.
+// Both must be on one file system; new must not be inside old. Where the file
+// system cannot exchange two names, a directory is moved aside first.
+func Swap(ctx context.Context, new, old string) error {
+	err := swap(ctx, new, old)
+	if err != nil {
+		return fmt.Errorf("moving %s to %s: %w", new, old, err)
+	}
+	return nil
+}
+
+func swap(ctx context.Context, new, old string) error {
+	// A rename replaces files in one step, and is all there is to do when
+	// nothing is there yet.
+	err := unix.Renameat(unix.AT_FDCWD, new, unix.AT_FDCWD, old)
+	switch err {
+	case unix.ENOTEMPTY, unix.EEXIST, unix.EISDIR, unix.ENOTDIR:
+	default:
+		return err
+	}
+	err = unix.Renameat2(unix.AT_FDCWD, new, unix.AT_FDCWD, old, unix.RENAME_EXCHANGE)
+	if err == nil {
+		return RemoveAll(ctx, new)
+	}
+	if err != unix.EINVAL && err != unix.ENOSYS {
+		return err
+	}
+	aside := new + ".old"
+	if err := unix.Rename(old, aside); err != nil {
+		return err
+	}
+	if err := unix.Rename(new, old); err != nil {
+		return errors.Join(err, unix.Rename(aside, old))
+	}
+	return RemoveAll(ctx, aside)
+}

@@ -1,0 +1,112 @@
+package tree
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestStaging(t *testing.T) {
+	dir := plant(t, ".mkosi-private/mine", ".mkosi-/mine", ".mkosi-123 | a file")
+	must(t, os.MkdirAll(filepath.Join(dir, ".mkosi-456/left/behind"), 0o700))
+	first, err := Stage(t.Context(), dir)
+	must(t, err)
+	must(t, os.WriteFile(first.Path("image"), []byte("half"), 0o600))
+	second, err := Stage(t.Context(), dir)
+	must(t, err)
+	if _, err := os.Stat(first.Path("image")); err != nil {
+		t.Errorf("a live staging directory was cleaned: %v", err)
+	}
+	info, err := os.Stat(first.Dir())
+	must(t, err)
+	if info.Mode().Perm() != 0o700 {
+		t.Errorf("mode %s", info.Mode())
+	}
+	for _, s := range []*Staging{first, second, first} {
+		must(t, s.Close())
+	}
+	want := []string{".mkosi-/", ".mkosi-/mine", ".mkosi-123", ".mkosi-private/", ".mkosi-private/mine"}
+	if diff := cmp.Diff(want, names(t, dir)); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// TestStagingAfterKill kills a process that holds a staging directory.
+func TestStagingAfterKill(t *testing.T) {
+	if dir := os.Getenv("TREE_TEST_STAGE"); dir != "" {
+		if _, err := Stage(t.Context(), dir); err != nil {
+			t.Fatal(err)
+		}
+		must(t, os.WriteFile(filepath.Join(dir, "ready"), nil, 0o600))
+		time.Sleep(time.Minute)
+		t.Fatal("was not killed")
+	}
+	dir := t.TempDir()
+	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestStagingAfterKill$")
+	cmd.Env = append(os.Environ(), "TREE_TEST_STAGE="+dir)
+	must(t, cmd.Start())
+	defer cmd.Wait()
+	defer cmd.Process.Kill()
+	deadline := time.Now().Add(30 * time.Second)
+	for {
+		if _, err := os.Stat(filepath.Join(dir, "ready")); err == nil {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("the other process did not stage")
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+	staged := func() int {
+		found, err := filepath.Glob(filepath.Join(dir, ".mkosi-*"))
+		must(t, err)
+		return len(found)
+	}
+	s, err := Stage(t.Context(), dir)
+	must(t, err)
+	if n := staged(); n != 2 {
+		t.Errorf("%d staging directories while the other process lives", n)
+	}
+	must(t, s.Close())
+	must(t, cmd.Process.Kill())
+	cmd.Wait()
+	s, err = Stage(t.Context(), dir)
+	must(t, err)
+	if n := staged(); n != 1 {
+		t.Errorf("%d staging directories after the other process was killed", n)
+	}
+	must(t, s.Close())
+}
+
+func TestSwap(t *testing.T) {
+	for name, c := range map[string]struct {
+		lines []string
+		want  []string
+	}{
+		"nothing there":            {[]string{"new/f"}, []string{"old/", "old/f"}},
+		"file over file":           {[]string{"new | n", "old | o"}, []string{"old"}},
+		"directory over directory": {[]string{"new/f", "old/g/h"}, []string{"old/", "old/f"}},
+		"file over directory":      {[]string{"new | n", "old/g/h"}, []string{"old"}},
+		"directory over file":      {[]string{"new/f", "old | o"}, []string{"old/", "old/f"}},
+		"directory over link":      {[]string{"new/f", "x/keep", "old -> x"}, []string{"old/", "old/f", "x/", "x/keep"}},
+	} {
+		root := plant(t, c.lines...)
+		if err := Swap(t.Context(), filepath.Join(root, "new"), filepath.Join(root, "old")); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if diff := cmp.Diff(c.want, names(t, root)); diff != "" {
+			t.Errorf("%s: %s", name, diff)
+		}
+	}
+	root := plant(t, "old | kept")
+	if err := Swap(t.Context(), filepath.Join(root, "absent"), filepath.Join(root, "old")); err == nil {
+		t.Error("no error without a new file")
+	}
+	if b, _ := os.ReadFile(filepath.Join(root, "old")); string(b) != "kept" {
+		t.Errorf("old holds %q", b)
+	}
+}

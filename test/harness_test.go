@@ -1,0 +1,217 @@
+//go:build integration
+
+// Package test holds the integration tests: they build real images and have other programs judge them. test/run runs
+// them and sets up what they need; nothing here is ever skipped.
+package test
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+
+	"github.com/mkosi-go/mkosi/internal/distro"
+)
+
+// project is the top of the checkout.
+var project = func() string {
+	dir, err := filepath.Abs("..")
+	if err != nil {
+		panic(err)
+	}
+	return dir
+}()
+
+// binary is the program under test, which test/run builds.
+var binary = filepath.Join(project, "bin/mkosi")
+
+// sharedDir holds what tests share: package caches and the tutorial, built once.
+var sharedDir string
+
+func TestMain(m *testing.M) {
+	os.Exit(func() int {
+		dir, err := os.MkdirTemp("/var/tmp", "mkosi-test-")
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+		defer os.RemoveAll(dir)
+		if err := os.Chmod(dir, 0o755); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+		sharedDir = dir
+		return m.Run()
+	}())
+}
+
+// result is how a program ended.
+type result struct {
+	code   int
+	stdout string
+	stderr string
+}
+
+// run runs a command to its end.
+func run(t *testing.T, cmd *exec.Cmd) result {
+	t.Helper()
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	err := cmd.Run()
+	if cmd.ProcessState == nil {
+		t.Fatalf("%s: %v", strings.Join(cmd.Args, " "), err)
+	}
+	r := result{cmd.ProcessState.ExitCode(), stdout.String(), stderr.String()}
+	if ws, ok := cmd.ProcessState.Sys().(syscall.WaitStatus); ok && ws.Signaled() {
+		r.code = 128 + int(ws.Signal())
+	}
+	return r
+}
+
+// must runs a command that has to succeed and returns its standard output.
+func must(t *testing.T, cmd *exec.Cmd) string {
+	t.Helper()
+	r := run(t, cmd)
+	if r.code != 0 {
+		t.Fatalf("%s: exit code %d\n%s%s", strings.Join(cmd.Args, " "), r.code, r.stdout, r.stderr)
+	}
+	return r.stdout
+}
+
+// mkosi is the command that runs the program under test in a directory, with package caches shared by all tests.
+func mkosi(dir string, args ...string) *exec.Cmd {
+	all := []string{"-C", dir, "--package-cache-dir", filepath.Join(sharedDir, "packages")}
+	return exec.Command(binary, append(all, args...)...)
+}
+
+// reference is the command that runs a program of the reference root; dir appears there at the same path.
+func reference(dir string, args ...string) *exec.Cmd {
+	return exec.Command(filepath.Join(project, "test/reference"), append([]string{dir}, args...)...)
+}
+
+// hostMirror is where this machine gets Debian from.
+func hostMirror() (string, error) {
+	sources, err := distro.HostSources("/")
+	if err != nil {
+		return "", err
+	}
+	for _, s := range sources {
+		if len(s.URIs) > 0 && slices.Contains(s.Components, "main") && strings.HasSuffix(strings.TrimRight(s.URIs[0], "/"), "/debian") {
+			return s.URIs[0], nil
+		}
+	}
+	return "", errors.New("this machine's apt has no Debian mirror configured")
+}
+
+// copyExample copies a configuration of examples/ without what an earlier build left there.
+func copyExample(t *testing.T, name, dir string) {
+	t.Helper()
+	if err := os.CopyFS(dir, os.DirFS(filepath.Join(project, "examples", name))); err != nil {
+		t.Fatal(err)
+	}
+	for _, stale := range []string{"mkosi.output", "mkosi.cache", "mkosi.key", "mkosi.crt"} {
+		if err := os.RemoveAll(filepath.Join(dir, stale)); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// testSeed and testEpoch make builds repeatable.
+const (
+	testSeed  = "6f0b6a3e-4ac0-4d0b-9d2f-3b4a35b7a9c1"
+	testEpoch = "1760000000"
+)
+
+// tutorial builds all stages of the tutorial once and returns the directory of its configuration.
+var tutorial = sync.OnceValues(func() (string, error) {
+	dir := filepath.Join(sharedDir, "tutorial")
+	if err := os.CopyFS(dir, os.DirFS(filepath.Join(project, "examples/sysext"))); err != nil {
+		return "", err
+	}
+	for _, stale := range []string{"mkosi.output", "mkosi.cache", "mkosi.key", "mkosi.crt"} {
+		if err := os.RemoveAll(filepath.Join(dir, stale)); err != nil {
+			return "", err
+		}
+	}
+	for _, args := range [][]string{
+		{"genkey"},
+		{"--force", "--seed", testSeed, "--source-date-epoch", testEpoch},
+		{"--profile", "initrd", "--seed", testSeed, "--source-date-epoch", testEpoch},
+	} {
+		if out, err := mkosi(dir, args...).CombinedOutput(); err != nil {
+			return "", fmt.Errorf("mkosi %s: %w\n%s", strings.Join(args, " "), err, out)
+		}
+	}
+	return dir, nil
+})
+
+// tutorialDir is the directory of the tutorial, built.
+func tutorialDir(t *testing.T) string {
+	t.Helper()
+	dir, err := tutorial()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// referenceTutorial builds the tutorial's second stage with the reference, once, with the same keys.
+var referenceTutorial = sync.OnceValues(func() (string, error) {
+	ours, err := tutorial()
+	if err != nil {
+		return "", err
+	}
+	dir := filepath.Join(sharedDir, "reference")
+	if err := os.CopyFS(dir, os.DirFS(filepath.Join(project, "examples/sysext"))); err != nil {
+		return "", err
+	}
+	for _, stale := range []string{"mkosi.output", "mkosi.cache"} {
+		if err := os.RemoveAll(filepath.Join(dir, stale)); err != nil {
+			return "", err
+		}
+	}
+	for _, key := range []string{"mkosi.key", "mkosi.crt"} {
+		b, err := os.ReadFile(filepath.Join(ours, key))
+		if err != nil {
+			return "", err
+		}
+		_ = os.Remove(filepath.Join(dir, key))
+		if err := os.WriteFile(filepath.Join(dir, key), b, 0o600); err != nil {
+			return "", err
+		}
+	}
+	mirror, err := hostMirror()
+	if err != nil {
+		return "", err
+	}
+	cmd := reference(dir, "mkosi", "--profile", "initrd", "--force", "--local-mirror", mirror, "--seed", testSeed, "--source-date-epoch", testEpoch)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("the reference: %w\n%s", err, out)
+	}
+	return dir, nil
+})
+
+func referenceDir(t *testing.T) string {
+	t.Helper()
+	dir, err := referenceTutorial()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// mountPartition mounts a file system that lies in an image at an offset, read-only, until the test ends.
+func mountPartition(t *testing.T, image string, offset int64) string {
+	t.Helper()
+	dir := t.TempDir()
+	must(t, exec.Command("mount", "-o", fmt.Sprintf("loop,ro,offset=%d", offset), image, dir))
+	t.Cleanup(func() { must(t, exec.Command("umount", dir)) })
+	return dir
+}
