@@ -142,3 +142,74 @@ func TestDiskExt4BadMke2fs(t *testing.T) {
 		t.Errorf("mke2fs that does nothing: %v", err)
 	}
 }
+
+// A newer mke2fs, that of the reference, makes the same bytes.
+func TestDiskExt4OtherMke2fs(t *testing.T) {
+	root, dir := diskTree(t), t.TempDir()
+	o := diskExt4Options(t, dir, root)
+	diskBuild(t, o)
+	first, err := os.ReadFile(o.Path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	o.Path = filepath.Join(dir, "second.raw")
+	o.Run = func(_ context.Context, argv, env []string) error {
+		must(t, reference(dir, append(append([]string{"env"}, env...), argv...)...))
+		return nil
+	}
+	r := diskBuild(t, o)
+	diskCheckExt4(t, o.Path, r.Partitions[0])
+	second, err := os.ReadFile(o.Path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if i := diskFirstDifference(first, second); i >= 0 {
+		t.Errorf("the images differ from byte %d of the file system on", int64(i)-r.Partitions[0].Offset)
+	}
+}
+
+// diskFirstDifference is where two images of the same size differ; -1 when
+// they are the same.
+func diskFirstDifference(a, b []byte) int {
+	if len(a) != len(b) {
+		return min(len(a), len(b))
+	}
+	for i := range a {
+		if a[i] != b[i] {
+			return i
+		}
+	}
+	return -1
+}
+
+// The kernel can work in the file system: write to it, fill folders up and
+// empty them, through the journal that mke2fs made.
+func TestDiskExt4Writable(t *testing.T) {
+	root, dir := diskTree(t), t.TempDir()
+	o := diskExt4Options(t, dir, root)
+	// With room to work in: the file system is as large as the partition.
+	size := uint64(400 << 20)
+	o.Definitions[0].Minimize, o.Definitions[0].SizeMin = disk.MinimizeOff, &size
+	r := diskBuild(t, o)
+	at := filepath.Join(dir, "mount")
+	if err := os.Mkdir(at, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	must(t, exec.Command("mount", "-o", fmt.Sprintf("loop,offset=%d", r.Partitions[0].Offset), o.Path, at))
+	work := exec.Command("sh", "-ec", `
+		cd "$0"
+		mkdir new lost+found/x
+		i=0
+		while [ $i -lt 300 ]; do echo $i >"usr/share/many/another fairly long name $i"; i=$((i+1)); done
+		rm usr/share/many/*007* opt/block usr/share/size-5000000
+		cp -a usr/share/many new/
+		head -c 3000000 /dev/zero >new/zero
+		touch usr/share/size-0
+		rm -r opt/a/other-name new/many`, at)
+	result := run(t, work)
+	must(t, exec.Command("umount", at))
+	if result.code != 0 {
+		t.Fatalf("working in the file system: %s", result.stderr)
+	}
+	diskCheckExt4(t, o.Path, r.Partitions[0])
+}

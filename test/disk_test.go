@@ -4,8 +4,10 @@ package test
 
 import (
 	"bytes"
+	"context"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -414,4 +416,77 @@ func TestDiskExtensionTwice(t *testing.T) {
 	if !bytes.Equal(first, second) {
 		t.Error("two images of the same content differ")
 	}
+}
+
+// A full disk is an error that says so, wherever it strikes, and says which
+// file could not be written.
+func TestDiskFull(t *testing.T) {
+	root := diskTree(t)
+	for _, size := range []string{"64k", "2m", "5m"} {
+		dir := t.TempDir()
+		must(t, exec.Command("mount", "-t", "tmpfs", "-o", "size="+size, "tmpfs", dir))
+		t.Cleanup(func() { must(t, exec.Command("umount", dir)) })
+		o := diskOptions(t, t.TempDir(), root, disk.VeritySigned)
+		o.Path = filepath.Join(dir, "image.raw")
+		if _, err := disk.Build(t.Context(), o); !errors.Is(err, unix.ENOSPC) || !strings.Contains(err.Error(), o.Path) {
+			t.Errorf("%s for the extension: %v", size, err)
+		}
+		if err := os.Remove(o.Path); err != nil {
+			t.Error(err)
+		}
+		e := diskExt4Options(t, dir, root)
+		if _, err := disk.Build(t.Context(), e); err == nil || !strings.Contains(err.Error(), "space left") || !strings.Contains(err.Error(), e.Path) {
+			t.Errorf("%s for ext4: %v", size, err)
+		}
+	}
+}
+
+// A build that is cancelled in the middle of a large file stops at once.
+func TestDiskCancelled(t *testing.T) {
+	root := filepath.Join(t.TempDir(), "root")
+	if err := os.MkdirAll(filepath.Join(root, "usr"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.Create(filepath.Join(root, "usr/large"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(f.Truncate(64<<30), f.Close()); err != nil {
+		t.Fatal(err)
+	}
+	for name, o := range map[string]disk.Options{
+		"erofs": diskOptions(t, t.TempDir(), root, disk.VeritySigned),
+		"ext4":  diskExt4Options(t, t.TempDir(), root),
+	} {
+		ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+		start := time.Now()
+		_, err := disk.Build(ctx, o)
+		cancel()
+		if took := time.Since(start); !errors.Is(err, context.DeadlineExceeded) || took > 5*time.Second {
+			t.Errorf("%s: stopped after %s: %v", name, took, err)
+		}
+		if err := os.Remove(o.Path); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// A whole operating system's /usr, in either file system.
+func TestDiskWholeSystem(t *testing.T) {
+	root := os.Getenv("MKOSI_REFERENCE_ROOT")
+	if root == "" {
+		root = "/var/tmp/mkosi-reference"
+	}
+	o := diskOptions(t, t.TempDir(), root, disk.VerityHash)
+	r := diskBuild(t, o)
+	data := filepath.Join(filepath.Dir(o.Path), "root")
+	extract(t, o.Path, partitions(t, o.Path)[0], data)
+	must(t, reference(filepath.Dir(data), "fsck.erofs", data))
+	diskCompare(t, filepath.Join(root, "usr"), filepath.Join(mountPartition(t, o.Path, r.Partitions[0].Offset), "usr"))
+
+	e := diskExt4Options(t, t.TempDir(), root)
+	e.Definitions[0].CopyFiles = []disk.CopyFiles{{Source: "/usr", Target: "/usr"}}
+	r = diskBuild(t, e)
+	diskCheckExt4(t, e.Path, r.Partitions[0])
+	diskCompare(t, filepath.Join(root, "usr"), filepath.Join(mountPartition(t, e.Path, r.Partitions[0].Offset), "usr"))
 }

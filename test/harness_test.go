@@ -129,6 +129,20 @@ const (
 	testEpoch = "1760000000"
 )
 
+// seedImages gives every image of a configuration the same seed: Seed= belongs to one image, so the option does not do.
+func seedImages(dir string) error {
+	for _, image := range []string{".", "mkosi.images/base", "mkosi.images/btrfs"} {
+		dropIns := filepath.Join(dir, image, "mkosi.conf.d")
+		if err := os.MkdirAll(dropIns, 0o755); err != nil {
+			return err
+		}
+		if err := os.WriteFile(filepath.Join(dropIns, "seed.conf"), []byte("[Output]\nSeed="+testSeed+"\n"), 0o644); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // tutorial builds all stages of the tutorial once and returns the directory of its configuration.
 var tutorial = sync.OnceValues(func() (string, error) {
 	dir := filepath.Join(sharedDir, "tutorial")
@@ -140,10 +154,13 @@ var tutorial = sync.OnceValues(func() (string, error) {
 			return "", err
 		}
 	}
+	if err := seedImages(dir); err != nil {
+		return "", err
+	}
 	for _, args := range [][]string{
 		{"genkey"},
-		{"--force", "--seed", testSeed, "--source-date-epoch", testEpoch},
-		{"--profile", "initrd", "--seed", testSeed, "--source-date-epoch", testEpoch},
+		{"--force", "--source-date-epoch", testEpoch},
+		{"--profile", "initrd", "--source-date-epoch", testEpoch},
 	} {
 		if out, err := mkosi(dir, args...).CombinedOutput(); err != nil {
 			return "", fmt.Errorf("mkosi %s: %w\n%s", strings.Join(args, " "), err, out)

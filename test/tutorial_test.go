@@ -76,7 +76,7 @@ func TestTutorialExtension(t *testing.T) {
 	tutorial := tutorialDir(t)
 	image := filepath.Join(tutorial, "mkosi.output/btrfs.raw")
 	dir := filepath.Dir(image)
-	if r := run(t, reference(dir, "sfdisk", "--verify", image)); r.code != 0 || strings.Contains(r.stdout+r.stderr, "rror") {
+	if r := run(t, reference(dir, "sfdisk", "--verify", image)); r.code != 0 || !strings.Contains(r.stdout, "No errors detected") {
 		t.Errorf("sfdisk --verify: %d %s%s", r.code, r.stdout, r.stderr)
 	}
 	if out := must(t, reference(dir, "sgdisk", "--verify", image)); !strings.Contains(out, "No problems found") {
@@ -268,8 +268,11 @@ func TestTutorialIsReproducible(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	must(t, mkosi(dir, "--force", "--seed", testSeed, "--source-date-epoch", testEpoch))
-	must(t, mkosi(dir, "--profile", "initrd", "--seed", testSeed, "--source-date-epoch", testEpoch))
+	if err := seedImages(dir); err != nil {
+		t.Fatal(err)
+	}
+	must(t, mkosi(dir, "--force", "--source-date-epoch", testEpoch))
+	must(t, mkosi(dir, "--profile", "initrd", "--source-date-epoch", testEpoch))
 	diffs, err := tree.Compare(t.Context(), filepath.Join(first, "mkosi.output"), filepath.Join(dir, "mkosi.output"), tree.CompareOptions{})
 	if err != nil {
 		t.Fatal(err)

@@ -34,7 +34,7 @@ func compress(t *testing.T, c Compression, level int, data []byte) []byte {
 }
 
 func TestCompressionRoundTrip(t *testing.T) {
-	data := text(700 << 10)
+	data := text(300 << 10)
 	for _, c := range []Compression{None, Zstd, Gzip, XZ} {
 		for _, level := range []int{0, 1, 9} {
 			for _, d := range [][]byte{nil, data} {
@@ -56,7 +56,7 @@ func TestCompressionRoundTrip(t *testing.T) {
 }
 
 func TestCompressionIsDeterministic(t *testing.T) {
-	data := text(24 << 20)
+	data := text(9 << 20)
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
 	want := compress(t, Zstd, 3, data)
 	for _, procs := range []int{2, 3, 8} {

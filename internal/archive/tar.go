@@ -44,7 +44,7 @@ type ExtractOptions struct {
 // attributes are kept. What is not a directory is replaced; an existing
 // directory keeps its attributes, and one reached over a link is used as it
 // is. What the archive has below dev, proc, sys, tmp, run and var/tmp is left
-// out.
+// out. Access control lists are refused.
 //
 // Nothing is ever written outside root: links of the tree and of the archive
 // are resolved inside it, and names with ".." are an error.
@@ -204,7 +204,7 @@ func (x *extractor) replace(parent int, base string, create func() error) error 
 func (x *extractor) create(parent int, base string, h *tar.Header, content io.Reader) error {
 	var err error
 	switch h.Typeflag {
-	case tar.TypeReg, tar.TypeRegA, tar.TypeGNUSparse, tar.TypeCont: //nolint:staticcheck // TypeRegA is what old archives hold
+	case tar.TypeReg, tar.TypeGNUSparse, tar.TypeCont:
 		return x.regular(parent, base, h, content)
 	case tar.TypeLink:
 		return x.hardLink(parent, base, h)

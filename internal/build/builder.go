@@ -27,6 +27,7 @@ type Builder struct {
 
 	session sandbox.Session
 	work    *tree.Staging // of the whole build
+	cleanup sync.WaitGroup
 	sources sourceSets
 }
 
@@ -51,6 +52,7 @@ func (b *Builder) Run(ctx context.Context, plan *Plan) (err error) {
 		return fmt.Errorf("making a workspace: %w", err)
 	}
 	defer func() {
+		b.cleanup.Wait()
 		// The context may be done already, and what was made is to be removed all the same.
 		if closeErr := b.work.Close(); err == nil && closeErr != nil {
 			err = fmt.Errorf("removing the workspace: %w", closeErr)

@@ -117,7 +117,13 @@ func (m *image) close(cause error) error {
 	// A workspace in memory goes with its mount; whatever lies on disk is removed with the build's own workspace, but
 	// for the name, which a second try wants.
 	_ = sandbox.Unmount(m.work)
-	errs = append(errs, tree.RemoveAll(context.Background(), m.work), m.stage.Close())
+	errs = append(errs, tree.RemoveAll(context.Background(), m.work))
+	// The staging directory may hold the tree of an earlier build. Nobody has to wait for its removal but the program.
+	m.b.cleanup.Go(func() {
+		if err := m.stage.Close(); err != nil {
+			m.b.UI.Warnf(m.Image.Image, "cleaning up: %v", err)
+		}
+	})
 	return errors.Join(errs...)
 }
 
@@ -174,7 +180,7 @@ func (m *image) writeOutput(ctx context.Context) (int64, error) {
 	}
 	dir := m.OutputDir(m.b.Config.Dir)
 	for _, name := range artifacts {
-		if err := tree.Swap(ctx, filepath.Join(req.Dir, name), filepath.Join(dir, name)); err != nil {
+		if err := tree.Swap(filepath.Join(req.Dir, name), filepath.Join(dir, name)); err != nil {
 			return 0, fmt.Errorf("putting %s into place: %w", name, err)
 		}
 	}

@@ -38,7 +38,7 @@ func (m *image) copyBaseTrees(ctx context.Context) error {
 		return err
 	}
 	for _, base := range m.BaseTrees {
-		if err := m.addTree(ctx, base, "", m.root); err != nil {
+		if err := m.addTree(ctx, base, m.root); err != nil {
 			return fmt.Errorf("copying the base tree %s: %w", base, err)
 		}
 	}
@@ -58,7 +58,7 @@ func (m *image) mountBaseTrees(ctx context.Context) error {
 			if err := os.Mkdir(dir, 0o755); err != nil {
 				return err
 			}
-			err := m.step("unpacking "+filepath.Base(base), func() error { return m.addTree(ctx, base, "", dir) })
+			err := m.step("unpacking "+filepath.Base(base), func() error { return m.addTree(ctx, base, dir) })
 			if err != nil {
 				return fmt.Errorf("unpacking the base tree %s: %w", base, err)
 			}
@@ -89,17 +89,17 @@ func (m *image) mountBaseTrees(ctx context.Context) error {
 	return nil
 }
 
-// addTree copies a directory, or unpacks a tar file, into target of the tree at root, owners and times included.
-func (m *image) addTree(ctx context.Context, source, target, root string) error {
+// addTree copies a directory, or unpacks a tar file, into the tree at root, owners and times included.
+func (m *image) addTree(ctx context.Context, source, root string) error {
 	if !isTar(source) {
-		return tree.Copy(ctx, source, filepath.Join(root, target), tree.CopyOptions{IgnoreOwners: m.b.session.SingleUser, FollowDirLinks: true})
+		return tree.Copy(ctx, source, root, tree.CopyOptions{IgnoreOwners: m.b.session.SingleUser, FollowDirLinks: true})
 	}
 	f, err := os.Open(source)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	return archive.ExtractTar(ctx, f, root, target, archive.ExtractOptions{IgnoreOwners: m.b.session.SingleUser})
+	return archive.ExtractTar(ctx, f, root, "", archive.ExtractOptions{IgnoreOwners: m.b.session.SingleUser})
 }
 
 func (m *image) copySkeletonTrees(ctx context.Context) error {
@@ -124,9 +124,11 @@ func (m *image) installTrees(ctx context.Context, text string, trees []config.Tr
 	})
 }
 
+// installTree copies one source: a directory, a file, or what a tar file holds. With a target a tar file is a file like
+// any other.
 func (m *image) installTree(ctx context.Context, t config.Tree) error {
-	if isTar(t.Source) {
-		return m.addTree(ctx, t.Source, t.Target, m.root)
+	if isTar(t.Source) && t.Target == "" {
+		return m.addTree(ctx, t.Source, m.root)
 	}
 	return tree.Install(ctx, m.root, tree.Tree{Source: t.Source, Target: t.Target})
 }

@@ -43,7 +43,10 @@ func (l *loader) defaultInitrd() error {
 	if user == nil {
 		return nil
 	}
-	r := newResolver(l.ctx, l.o, l.c.Dir, defaultInitrdName)
+	r, err := newResolver(l.ctx, l.o, l.c.Dir, defaultInitrdName)
+	if err != nil {
+		return err
+	}
 	defer func() { l.collect(r) }()
 	r.passDown(l.main)
 	for _, s := range table {
@@ -83,12 +86,15 @@ func (r *resolver) preset(name string, v any) {
 
 // resolveTools replaces the word "default" as the tools tree of the main
 // image by a path, and adds the image that makes it.
-func (l *loader) resolveTools(main *resolver) {
+func (l *loader) resolveTools(main *resolver) error {
 	if l.main.ToolsTree != "default" {
-		return
+		return nil
 	}
 	l.main.ToolsTree = filepath.Join(l.c.Dir, "mkosi.tools")
-	r := newResolver(l.ctx, l.o, l.c.Dir, toolsName)
+	r, err := newResolver(l.ctx, l.o, l.c.Dir, toolsName)
+	if err != nil {
+		return err
+	}
 	for _, s := range table {
 		if s.Scope == Multiversal || s.ForTools && s.Name != "Output" {
 			r.inherit(s, l.main)
@@ -104,6 +110,7 @@ func (l *loader) resolveTools(main *resolver) {
 		r.preset(name, v)
 	}
 	l.c.Tools = r.image()
+	return nil
 }
 
 // empty reports whether a value is as good as none.

@@ -117,7 +117,7 @@ func (o Origin) String() string {
 		s = "command line"
 	}
 	if o.From != "" {
-		s += " (image " + o.From + ")"
+		s += ", image " + o.From
 	}
 	return s
 }

@@ -157,21 +157,18 @@ func defaultCompression(r *resolver) any {
 	return CompressionNone
 }
 
-// randomSeed draws a seed once for each image.
-func randomSeed(r *resolver) any {
-	if r.seed == nil {
-		source := r.o.Rand
-		if source == nil {
-			source = rand.Reader
-		}
-		var id uuid.UUID
-		if _, err := io.ReadFull(source, id[:]); err != nil {
-			panic(fmt.Sprintf("drawing a random seed: %v", err))
-		}
-		id[6], id[8] = id[6]&0x0f|0x40, id[8]&0x3f|0x80
-		r.seed = &id
+func randomSeed(r *resolver) any { return r.seed }
+
+// drawSeed makes a random UUID of version 4.
+func drawSeed(source io.Reader) (uuid.UUID, error) {
+	if source == nil {
+		source = rand.Reader
 	}
-	return *r.seed
+	id, err := uuid.NewRandomFromReader(source)
+	if err != nil {
+		return id, fmt.Errorf("drawing a random seed: %w", err)
+	}
+	return id, nil
 }
 
 func defaultEpoch(r *resolver) any {
@@ -189,28 +186,27 @@ func defaultEpoch(r *resolver) any {
 // defaultInitrds asks for the default initrd when the image looks as if it
 // were to start on a machine.
 func defaultInitrds(r *resolver) any {
-	bootable := get[Feature](r, "Bootable")
-	if bootable == Disabled || get[bool](r, "Overlay") && bootable != Enabled {
+	format := get[Format](r, "Format")
+	switch get[Feature](r, "Bootable") {
+	case Enabled:
+		if format != FormatUKI && format != FormatESP { // they take initrds from elsewhere
+			return []string{"default"}
+		}
+		return nil
+	case Disabled:
 		return nil
 	}
-	switch get[Format](r, "Format") {
-	case FormatDisk, FormatESP, FormatUKI, FormatOCI, FormatPortable, FormatDirectory, FormatTar:
+	switch format {
+	case FormatDisk, FormatTar, FormatOCI, FormatNone:
 	default:
-		return nil
-	}
-	if bootable == Enabled {
-		return []string{"default"}
-	}
-	switch get[Format](r, "Format") {
-	case FormatDirectory, FormatTar, FormatOCI, FormatPortable:
 		return nil
 	}
 	facts := distributionTable[get[Distribution](r, "Distribution")]
 	packages := slices.Concat(get[[]string](r, "Packages"), get[[]string](r, "VolatilePackages"))
-	if slices.ContainsFunc(packages, facts.isKernel) {
-		return []string{"default"}
+	if get[bool](r, "Overlay") || !slices.ContainsFunc(packages, facts.isKernel) {
+		return nil
 	}
-	return nil
+	return []string{"default"}
 }
 
 func defaultChecksum(r *resolver) any { return get[bool](r, "Sign") }
@@ -278,4 +274,9 @@ func defaultPeerCertificate(r *resolver) any {
 
 func defaultClientKey(r *resolver) any { return r.value(Lookup("ProxyClientCertificate")) }
 
-func defaultMachine(r *resolver) any { return filepath.Base(r.dir) }
+func defaultMachine(r *resolver) any {
+	if r.dir == "" {
+		return nil
+	}
+	return filepath.Base(r.dir)
+}

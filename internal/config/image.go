@@ -1,7 +1,12 @@
 package config
 
 import (
+	"fmt"
+	"maps"
+
 	"github.com/google/uuid"
+
+	"github.com/mkosi-go/mkosi/internal/host"
 )
 
 // MainImage is the name of the image that the top directory describes.
@@ -22,7 +27,7 @@ type Image struct {
 
 	// [Include] section.
 
-	Include []string // resolved paths and names of built-in configurations
+	Include []string // resolved paths, and names of built-in configurations
 
 	// [Config] section.
 
@@ -184,7 +189,7 @@ type Image struct {
 	BuildSources                []Tree // defaults to the configuration directory
 	BuildSourcesEphemeral       BuildSourcesEphemeral
 	Environment                 map[string]string
-	EnvironmentFiles            []string // already merged into Environment
+	EnvironmentFiles            []string // not merged into Environment yet, see ReadEnvironment
 	WithTests                   bool
 	WithNetwork                 bool
 	ProxyUrl                    string
@@ -231,10 +236,27 @@ type Image struct {
 	QemuArgs               []string
 	Register               Feature
 	StorageTargetMode      Feature
-	origins                map[string][]Origin
+
+	origins map[string][]Origin
+	host    Architecture // of the machine
 }
 
 // Origin returns the assignments that made the value of a setting, the
 // oldest first. It is empty for a setting that has its built-in default.
 // Where a single value was assigned more than once, the last origin won.
 func (img *Image) Origin(setting string) []Origin { return img.origins[setting] }
+
+// ReadEnvironment returns the variables for scripts and package managers:
+// those of EnvironmentFiles= with those of Environment= on top.
+func (img *Image) ReadEnvironment() (map[string]string, error) {
+	env := map[string]string{}
+	for _, path := range img.EnvironmentFiles {
+		data, err := readFile(path, maxValue)
+		if err != nil {
+			return nil, fmt.Errorf("reading the environment file %s: %s", path, rootCause(err))
+		}
+		maps.Copy(env, host.ParseOSRelease(string(data)))
+	}
+	maps.Copy(env, img.Environment)
+	return env, nil
+}

@@ -108,17 +108,18 @@ func orNull(s string) any {
 // plain writes a value as one would in a configuration file, a list with
 // spaces in between.
 func plain(v any) string {
+	if rv := reflect.ValueOf(v); rv.Kind() == reflect.Pointer {
+		if rv.IsNil() {
+			return ""
+		}
+		return plain(rv.Elem().Interface())
+	}
 	switch v := v.(type) {
 	case bool:
 		if v {
 			return "yes"
 		}
 		return "no"
-	case *RootPassword:
-		if v == nil {
-			return ""
-		}
-		return fmt.Sprint(*v)
 	case Credential:
 		return v.Name
 	case Drive:
@@ -130,13 +131,7 @@ func plain(v any) string {
 	case fmt.Stringer:
 		return v.String()
 	}
-	rv := reflect.ValueOf(v)
-	switch rv.Kind() {
-	case reflect.Pointer:
-		if rv.IsNil() {
-			return ""
-		}
-		return plain(rv.Elem().Interface())
+	switch reflect.ValueOf(v).Kind() {
 	case reflect.Slice, reflect.Map:
 		return strings.Join(plainList(v), " ")
 	}

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"unicode"
 )
 
 // A kind says how the text of an assignment becomes a value of the type of
@@ -162,6 +163,12 @@ func words[T ~string](values []T) []string {
 	return s
 }
 
+// hinter is an error that knows what to do about it.
+type hinter interface {
+	error
+	hint() string
+}
+
 // choiceError is a word that is none of those allowed.
 type choiceError struct {
 	text    string
@@ -178,15 +185,9 @@ func (e *choiceError) hint() string {
 	return "choose one of " + strings.Join(e.choices, ", ")
 }
 
-// splitCommas splits at commas and line ends; empty words do not count.
+// splitCommas splits at commas and white space; empty words do not count.
 func splitCommas(text string) ([]string, error) {
-	var out []string
-	for _, word := range strings.FieldsFunc(text, func(r rune) bool { return r == ',' || r == '\n' }) {
-		if word = strings.TrimSpace(word); word != "" {
-			out = append(out, word)
-		}
-	}
-	return out, nil
+	return strings.FieldsFunc(text, func(r rune) bool { return r == ',' || unicode.IsSpace(r) }), nil
 }
 
 // splitSpaces splits at white space.

@@ -252,9 +252,9 @@ func parsePassword(_ *place, text string) (*RootPassword, error) {
 
 // parseDrive reads ID:SIZE[:DIRECTORY[:OPTIONS[:FILE-ID[:FLAGS]]]].
 func parseDrive(_ *place, text string) (Drive, error) {
-	parts := strings.SplitN(text, ":", 6)
-	if len(parts) < 2 || parts[0] == "" {
-		return Drive{}, fmt.Errorf("%q is not a drive: it needs ID:SIZE", text)
+	parts := strings.Split(text, ":")
+	if len(parts) < 2 || len(parts) > 6 || parts[0] == "" {
+		return Drive{}, fmt.Errorf("%q is not a drive: write ID:SIZE and up to four more parts", text)
 	}
 	size, err := parseSize(parts[1])
 	if err != nil {
@@ -287,6 +287,9 @@ func parseModuleRegexp(_ *place, text string) (string, error) {
 
 func parseVariable(c *place, text string) (string, string, error) {
 	name, value, ok := strings.Cut(text, "=")
+	if name == "" {
+		return "", "", fmt.Errorf("%q is not of the form NAME or NAME=VALUE", text)
+	}
 	if !ok {
 		value = c.env[name]
 	}
@@ -294,8 +297,8 @@ func parseVariable(c *place, text string) (string, string, error) {
 }
 
 func parseLabel(_ *place, text string) (string, string, error) {
-	name, value, ok := strings.Cut(text, "=")
-	if !ok || name == "" {
+	name, value, _ := strings.Cut(text, "=")
+	if name == "" {
 		return "", "", fmt.Errorf("%q is not of the form NAME=VALUE", text)
 	}
 	return name, value, nil

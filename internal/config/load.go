@@ -56,7 +56,10 @@ type loader struct {
 }
 
 func (l *loader) load(args []argument) error {
-	r := newResolver(l.ctx, l.o, l.c.Dir, MainImage)
+	r, err := newResolver(l.ctx, l.o, l.c.Dir, MainImage)
+	if err != nil {
+		return err
+	}
 	defer func() { l.collect(r) }()
 	for _, a := range args {
 		if err := r.assign(r.cli, a.setting, a.text, r.dir, Origin{Kind: FromOption}); err != nil {
@@ -79,7 +82,9 @@ func (l *loader) load(args []argument) error {
 		return err
 	}
 	l.main = r.image()
-	l.resolveTools(r)
+	if err := l.resolveTools(r); err != nil {
+		return err
+	}
 	if err := l.subimages(); err != nil {
 		return err
 	}
@@ -169,10 +174,13 @@ func (l *loader) subimage(name, path string) error {
 	if name == MainImage || slices.ContainsFunc(l.subs, func(i *Image) bool { return i.Image == name }) {
 		return &Error{File: path, Msg: fmt.Sprintf("there is already an image %q", name)}
 	}
-	r := newResolver(l.ctx, l.o, l.c.Dir, name)
+	r, err := newResolver(l.ctx, l.o, l.c.Dir, name)
+	if err != nil {
+		return err
+	}
 	defer func() { l.collect(r) }()
 	r.passDown(l.main)
-	ok, err := false, error(nil)
+	ok := false
 	if info, statErr := os.Stat(path); statErr == nil && info.IsDir() {
 		ok, err = r.parseTop(path, true)
 	} else {

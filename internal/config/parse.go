@@ -97,9 +97,9 @@ func (r *resolver) parse(path, dir string, top bool) (bool, error) {
 		conf, dir, isDir = filepath.Join(path, "mkosi.conf"), path, true
 	}
 	file := &configFile{path: conf, dir: dir}
-	_, err := os.Stat(conf)
-	exists := err == nil
-	if exists {
+	found := exists(conf)
+	if found {
+		var err error
 		if file, err = readConfigFile(conf, dir); err != nil {
 			return false, err
 		}
@@ -117,7 +117,7 @@ func (r *resolver) parse(path, dir string, top bool) (bool, error) {
 			return false, err
 		}
 	}
-	if exists {
+	if found {
 		if err := r.settings(file); err != nil {
 			return false, err
 		}
@@ -139,7 +139,7 @@ func (r *resolver) parseTop(path string, local bool) (bool, error) {
 	for _, profile := range get[[]string](r, "Profiles") {
 		for _, p := range []string{profile, profile + ".conf"} {
 			p = filepath.Join(path, "mkosi.profiles", p)
-			if _, err := os.Stat(p); err != nil {
+			if !exists(p) {
 				continue
 			}
 			if _, err := r.parse(p, path, false); err != nil {
@@ -155,14 +155,17 @@ func (r *resolver) parseTop(path string, local bool) (bool, error) {
 func (r *resolver) parseLocal(path string) error {
 	r.current = r.local
 	defer func() { r.current = r.file }()
-	for _, name := range []string{"mkosi.local", "mkosi.local.conf"} {
+	for _, name := range []string{"mkosi.local.conf", "mkosi.local"} {
 		p := filepath.Join(path, name)
-		if _, err := os.Stat(p); err != nil {
+		if !exists(p) {
 			continue
 		}
+		before := r.files
+		r.files = nil
 		if _, err := r.parse(p, path, false); err != nil {
 			return err
 		}
+		r.files = append(r.files, before...) // listed in the order of the reference
 	}
 	return nil
 }
@@ -332,6 +335,11 @@ const maxValue = 1 << 20
 // content reads the value in a file, or what the file prints if it is a
 // program.
 func (r *resolver) content(s *Setting, path string, info os.FileInfo) (string, error) {
+	if s.Secret {
+		if err := checkSecret(path, info); err != nil {
+			return "", err
+		}
+	}
 	if info.Mode().IsRegular() && info.Mode()&0o111 != 0 {
 		if r.o.Run == nil {
 			return "", fmt.Errorf("%s is a program, and none may be run here", path)
@@ -341,11 +349,6 @@ func (r *resolver) content(s *Setting, path string, info os.FileInfo) (string, e
 			return "", fmt.Errorf("running %s: %w", path, err)
 		}
 		return strings.TrimRight(string(out), "\n"), nil
-	}
-	if s.Secret {
-		if err := checkSecret(path, info); err != nil {
-			return "", err
-		}
 	}
 	data, err := readFile(path, maxValue)
 	if err != nil {

@@ -45,10 +45,22 @@ func (r pathRule) check(c *place, text string) (string, error) {
 // checkSecret refuses a file that others than its owner may read.
 func checkSecret(path string, info os.FileInfo) error {
 	if perm := info.Mode().Perm(); perm&0o077 != 0 && info.Mode().IsRegular() {
-		return fmt.Errorf("%s is a secret that others can read: its mode is %04o", path, perm)
+		return &secretError{path, perm}
 	}
 	return nil
 }
+
+// secretError is a secret that is not kept.
+type secretError struct {
+	path string
+	perm os.FileMode
+}
+
+func (e *secretError) Error() string {
+	return fmt.Sprintf("%s is a secret that others can read: its mode is %04o", e.path, e.perm)
+}
+
+func (e *secretError) hint() string { return "chmod 600 " + e.path }
 
 // pathKind is a kind that holds one path.
 func pathKind(r pathRule) *kind {

@@ -43,17 +43,18 @@ type resolver struct {
 	included map[string]bool
 	depth    int
 	warnings []*Error
-	seed     *uuid.UUID
+	seed     uuid.UUID // a random one
 }
 
-func newResolver(ctx context.Context, o *LoadOptions, dir, name string) *resolver {
+func newResolver(ctx context.Context, o *LoadOptions, dir, name string) (*resolver, error) {
+	seed, err := drawSeed(o.Rand)
 	r := &resolver{
 		ctx: ctx, o: o, dir: dir, name: name, main: name == MainImage,
 		cli: layer{}, local: layer{}, file: layer{},
-		inherited: map[string]bool{}, included: map[string]bool{},
+		inherited: map[string]bool{}, included: map[string]bool{}, seed: seed,
 	}
 	r.current = r.file
-	return r
+	return r, err
 }
 
 // assign adds one assignment to a layer.
@@ -109,9 +110,9 @@ func settingError(s *Setting, from Origin, err error) error {
 		name = "--" + s.Long
 	}
 	e.Msg = name + ": " + err.Error()
-	var choice *choiceError
-	if errors.As(err, &choice) {
-		e.Hint = choice.hint()
+	var h hinter
+	if errors.As(err, &h) {
+		e.Hint = h.hint()
 	}
 	return e
 }
@@ -177,7 +178,7 @@ func (r *resolver) origins(s *Setting) []Origin {
 
 // image computes every setting.
 func (r *resolver) image() *Image {
-	img := &Image{Image: r.name, Files: r.files, origins: map[string][]Origin{}}
+	img := &Image{Image: r.name, Files: r.files, origins: map[string][]Origin{}, host: Architecture(r.o.Host.Architecture)}
 	fields := reflect.ValueOf(img).Elem()
 	for _, s := range table {
 		if s.into != "" {

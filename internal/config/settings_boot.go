@@ -59,18 +59,21 @@ func bootSettings() []*Setting {
 		},
 		{
 			Name: "InitrdProfiles", Section: "Content", Scope: InitrdOnly, Long: "initrd-profile",
-			Help: "profiles of the default initrd",
-			kind: commaList,
+			Help:  "profiles of the default initrd",
+			kind:  commaList,
+			built: full,
 		},
 		{
 			Name: "InitrdPackages", Section: "Content", Scope: InitrdOnly, Long: "initrd-package",
-			Help: "more packages for the default initrd",
-			kind: commaList,
+			Help:  "more packages for the default initrd",
+			kind:  commaList,
+			built: full,
 		},
 		{
 			Name: "InitrdVolatilePackages", Section: "Content", Scope: InitrdOnly, Long: "initrd-volatile-package",
-			Help: "more packages for the default initrd, without caching",
-			kind: commaList,
+			Help:  "more packages for the default initrd, without caching",
+			kind:  commaList,
+			built: full,
 		},
 		{
 			Name: "Devicetrees", Section: "Content", Scope: Local, Long: "devicetrees",

@@ -15,6 +15,7 @@ func buildSettings() []*Setting {
 			kind:     distributions,
 			fallback: defaultToolsDistribution,
 			matches:  equal, hidden: true,
+			built: full,
 		},
 		{
 			Name: "ToolsTreeRelease", Section: "Build", Scope: ToolsOnly, Long: "tools-tree-release",
@@ -22,6 +23,7 @@ func buildSettings() []*Setting {
 			kind:     text,
 			fallback: defaultToolsRelease,
 			matches:  equal, hidden: true,
+			built: full,
 		},
 		{
 			Name: "ToolsTreeProfiles", Section: "Build", Scope: ToolsOnly, Long: "tools-tree-profile",
@@ -29,6 +31,7 @@ func buildSettings() []*Setting {
 			kind:    commaList,
 			Default: []string{"misc", "package-manager", "runtime"},
 			hidden:  true,
+			built:   full,
 		},
 		{
 			Name: "ToolsTreeMirror", Section: "Build", Scope: ToolsOnly, Long: "tools-tree-mirror",
@@ -36,6 +39,7 @@ func buildSettings() []*Setting {
 			kind:     text,
 			fallback: defaultToolsMirror,
 			hidden:   true,
+			built:    full,
 		},
 		{
 			Name: "ToolsTreeSnapshot", Section: "Build", Scope: ToolsOnly, Long: "tools-tree-snapshot",
@@ -43,36 +47,42 @@ func buildSettings() []*Setting {
 			kind:     text,
 			fallback: defaultToolsSnapshot,
 			hidden:   true,
+			built:    full,
 		},
 		{
 			Name: "ToolsTreeRepositories", Section: "Build", Scope: ToolsOnly, Long: "tools-tree-repository",
 			Help:   "additional repositories for the tools tree",
 			kind:   commaList,
 			hidden: true,
+			built:  full,
 		},
 		{
 			Name: "ToolsTreeSandboxTrees", Section: "Build", Scope: ToolsOnly, Long: "tools-tree-sandbox-tree",
 			Help:     "sandbox trees for the tools tree",
 			kind:     treeList(pathRule{required: true}, true),
 			OldNames: []string{"ToolsTreePackageManagerTrees"}, OldLong: []string{"tools-tree-package-manager-tree"}, hidden: true,
+			built: full,
 		},
 		{
 			Name: "ToolsTreePackages", Section: "Build", Scope: ToolsOnly, Long: "tools-tree-package",
 			Help:   "more packages for the tools tree",
 			kind:   commaList,
 			hidden: true,
+			built:  full,
 		},
 		{
 			Name: "ToolsTreePackageDirectories", Section: "Build", Scope: ToolsOnly, Long: "tools-tree-package-directory",
 			Help:   "directories with packages for the tools tree",
 			kind:   pathList(pathRule{required: true}),
 			hidden: true,
+			built:  full,
 		},
 		{
 			Name: "ToolsTreeCertificates", Section: "Build", Scope: Universal, Long: "tools-tree-certificates",
 			Help:    "trust the certificate authorities of the tools tree",
 			kind:    boolean,
 			Default: true,
+			built:   full,
 		},
 		{
 			Name: "ExtraSearchPaths", Section: "Build", Scope: Universal, Long: "extra-search-path",

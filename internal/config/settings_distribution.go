@@ -22,7 +22,7 @@ func distributionSettings() []*Setting {
 			Help:      "processor architecture of the image",
 			kind:      enum("", "", ArchAlpha, ArchArc, ArchArm, ArchArm64, ArchIA64, ArchLoongArch64, ArchMIPSLE, ArchMIPS64LE, ArchPARISC, ArchPPC, ArchPPC64, ArchPPC64LE, ArchRISCV32, ArchRISCV64, ArchS390, ArchS390X, ArchTileGX, ArchX86, ArchX86_64),
 			fallback:  defaultArchitecture,
-			Specifier: 'a', matches: matchArchitecture,
+			Specifier: 'a', matches: matchArchitecture, built: support{native: true},
 		},
 		{
 			Name: "Mirror", Section: "Distribution", Scope: Universal, Long: "mirror", Short: "m",

@@ -79,10 +79,10 @@ func runtimeSettings() []*Setting {
 		},
 		{
 			Name: "Machine", Section: "Runtime", Scope: MainOnly, Long: "machine",
-			Help:       "name of the running machine",
-			kind:       text,
-			fallback:   defaultMachine,
-			keepsEmpty: true, built: full,
+			Help:     "name of the running machine",
+			kind:     text,
+			fallback: defaultMachine,
+			built:    full,
 		},
 		{
 			Name: "ForwardJournal", Section: "Runtime", Scope: MainOnly, Long: "forward-journal",

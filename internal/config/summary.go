@@ -9,7 +9,6 @@ import (
 	"reflect"
 	"slices"
 	"strings"
-	"unicode"
 )
 
 // Summary writes the configuration for people to read: for each image its
@@ -50,16 +49,21 @@ func summarize(b *bytes.Buffer, c *Config, img *Image, all bool) {
 
 func writeSetting(b *bytes.Buffer, s *Setting, v any, origins []Origin) {
 	lines := plainList(v)
+	if n, ok := sizeOf(s, v); ok {
+		lines = []string{n}
+	}
+	if m, ok := v.(*uint32); ok && m != nil {
+		lines = []string{fmt.Sprintf("%04o", *m)}
+	}
 	if s.Secret && len(lines) > 0 {
 		lines = []string{"(set)"}
 	}
 	if len(lines) == 0 {
 		lines = []string{"none"}
 	}
-	label := spaced(s.Name)
 	for i, line := range lines {
 		if i == 0 {
-			line = fmt.Sprintf("%37s: %s", label, line)
+			line = fmt.Sprintf("%37s: %s", s.Name, line)
 			if n := len(origins); n > 0 {
 				line += "  (" + origins[n-1].String() + ")"
 			}
@@ -70,17 +74,30 @@ func writeSetting(b *bytes.Buffer, s *Setting, v any, origins []Origin) {
 	}
 }
 
-// spaced turns "CacheDirectory" into "Cache Directory".
-func spaced(name string) string {
-	var b strings.Builder
-	runes := []rune(name)
-	for i, r := range runes {
-		if i > 0 && unicode.IsUpper(r) && (unicode.IsLower(runes[i-1]) || i+1 < len(runes) && unicode.IsLower(runes[i+1])) {
-			b.WriteByte(' ')
+// sizeOf writes a number of bytes with the largest unit that divides it.
+func sizeOf(s *Setting, v any) (string, bool) {
+	var n int64
+	switch v := v.(type) {
+	case int64:
+		n = v
+	case *int64:
+		if v == nil {
+			return "", false
 		}
-		b.WriteRune(r)
+		n = *v
 	}
-	return b.String()
+	if s.kind != size && s.kind != fixedSize {
+		return "", false
+	}
+	for _, unit := range []struct {
+		bytes int64
+		name  string
+	}{{1 << 30, "G"}, {1 << 20, "M"}, {1 << 10, "K"}} {
+		if n%unit.bytes == 0 {
+			return fmt.Sprint(n/unit.bytes) + unit.name, true
+		}
+	}
+	return fmt.Sprint(n), true
 }
 
 // plainList writes each element of a list or a map as plain does. A value

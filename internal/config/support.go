@@ -12,11 +12,15 @@ import (
 type support struct {
 	all    bool
 	values []string // as the JSON summary spells them, or yes and no
+	except []string // elements of a list that are not honoured
+	native bool     // only the architecture of the machine
 }
 
 var full = support{all: true}
 
 func only(values ...string) support { return support{values: values} }
+
+func except(words []string) support { return support{except: words} }
 
 // UnsupportedSetting is a setting with a value that a build cannot honour.
 type UnsupportedSetting struct {
@@ -26,23 +30,36 @@ type UnsupportedSetting struct {
 	Reason  string // a clause such as "disk images are not built yet"
 }
 
-// Unsupported returns what the image explicitly asks for and no build can
-// honour yet, in the order of the settings table.
+// Unsupported returns what the image asks for and no build can honour yet, in
+// the order of the settings table. A setting that was never assigned and of
+// which nothing at all is supported has no effect and is not listed.
 func Unsupported(img *Image) []UnsupportedSetting {
 	var list []UnsupportedSetting
+	if img.Image == defaultInitrdName {
+		list = append(list, UnsupportedSetting{Setting: "Initrds", Value: "default",
+			Reason: "the default initrd is not supported yet, set Initrds= to nothing or Bootable=no"})
+	}
 	for _, s := range table {
 		origins := img.Origin(s.Name)
-		if s.into != "" || s.built.all || len(origins) == 0 {
+		if s.into != "" || s.built.all || len(origins) == 0 && s.built.values == nil {
 			continue
 		}
 		v := field(img, s)
-		if s.isDefault(v) || s.built.honours(v) {
+		if s.isDefault(v) || s.built.honours(img, v) {
 			continue
 		}
-		u := UnsupportedSetting{Setting: s.Name, Value: plain(v), Origin: origins[len(origins)-1]}
+		u := UnsupportedSetting{Setting: s.Name, Value: plain(v)}
+		if n := len(origins); n > 0 {
+			u.Origin = origins[n-1]
+		}
 		u.Reason = fmt.Sprintf("%s= is not supported yet", s.Name)
-		if len(s.built.values) > 0 {
+		switch {
+		case s.built.native:
+			u.Reason = fmt.Sprintf("%s= supports only %s, that of this machine, so far", s.Name, img.host)
+		case len(s.built.values) > 0:
 			u.Reason = fmt.Sprintf("%s= supports only %s so far", s.Name, strings.Join(s.built.values, ", "))
+		case len(s.built.except) > 0:
+			u.Reason = fmt.Sprintf("%s= does not support %s yet", s.Name, strings.Join(s.built.except, ", "))
 		}
 		if s.Secret {
 			u.Value = ""
@@ -53,7 +70,13 @@ func Unsupported(img *Image) []UnsupportedSetting {
 }
 
 // honours reports whether v is one of the values that a build knows.
-func (b support) honours(v any) bool {
+func (b support) honours(img *Image, v any) bool {
+	if b.native {
+		return v == img.host
+	}
+	if b.except != nil {
+		return !slices.ContainsFunc(plainList(v), func(word string) bool { return slices.Contains(b.except, word) })
+	}
 	return slices.Contains(b.values, plain(v))
 }
 

@@ -39,6 +39,7 @@ type fileSystem interface {
 
 // veritySet is the partitions with one verity match key. sig may be nil.
 type veritySet struct {
+	key             string
 	data, hash, sig *part
 	rootHash        []byte
 }

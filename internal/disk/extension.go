@@ -44,7 +44,7 @@ func PlanExtension(format, architecture string, mode VerityMode, haveKey bool) (
 		}
 	case VeritySigned:
 		if !haveKey {
-			return nil, fmt.Errorf("Verity=signed needs a verity key and its certificate (VerityKey= and VerityCertificate=, or run mkosi genkey)") //nolint:staticcheck // starts with a setting's name
+			return nil, fmt.Errorf("a verity signature (Verity=signed) needs a verity key and its certificate (VerityKey= and VerityCertificate=, or run mkosi genkey)")
 		}
 	case VerityDisabled, VerityHash, VerityDefer:
 	default:

@@ -28,7 +28,7 @@ func (b *builder) openFileSystem(ctx context.Context, p *part) (fileSystem, erro
 	case "ext4":
 		fs, err = b.planExt4(p, tree, closeTree)
 	default:
-		err = fmt.Errorf("Format=%s is not supported yet", p.def.Format)
+		err = fmt.Errorf("setting Format=%s is not supported yet", p.def.Format)
 	}
 	if err != nil {
 		closeTree()

@@ -136,19 +136,19 @@ func (d *Definition) parse(file, text, architecture string) error {
 func (d *Definition) check() error {
 	switch {
 	case d.Type.Name == "":
-		return fmt.Errorf("Type= is missing") //nolint:staticcheck // starts with a setting's name
+		return fmt.Errorf("setting Type= is missing")
 	case d.SizeMin != nil && d.SizeMax != nil && *d.SizeMin > *d.SizeMax:
 		return fmt.Errorf("SizeMinBytes= (%d) is larger than SizeMaxBytes= (%d)", *d.SizeMin, *d.SizeMax)
 	case d.PaddingMin != nil && d.PaddingMax != nil && *d.PaddingMin > *d.PaddingMax:
 		return fmt.Errorf("PaddingMinBytes= (%d) is larger than PaddingMaxBytes= (%d)", *d.PaddingMin, *d.PaddingMax)
 	case d.Verity != VerityOff && d.VerityMatchKey == "":
-		return fmt.Errorf("Verity=%s needs VerityMatchKey=", d.Verity)
+		return fmt.Errorf("setting Verity=%s needs VerityMatchKey=", d.Verity)
 	case d.Verity == VerityOff && d.VerityMatchKey != "":
 		return fmt.Errorf("VerityMatchKey= needs Verity=")
 	case (d.Verity == VerityHashRole || d.Verity == VeritySignatureRole) && (d.Format != "" || d.hasContent()):
-		return fmt.Errorf("Verity=%s leaves no room for a file system", d.Verity)
+		return fmt.Errorf("setting Verity=%s leaves no room for a file system", d.Verity)
 	case d.Verity == VerityDataRole && d.Format == "" && !d.hasContent():
-		return fmt.Errorf("Verity=data needs Format= or CopyFiles=")
+		return fmt.Errorf("setting Verity=data needs Format= or CopyFiles=")
 	}
 	if d.Format == "" && d.hasContent() {
 		d.Format = "ext4"
@@ -157,16 +157,16 @@ func (d *Definition) check() error {
 		}
 	}
 	if d.Minimize == MinimizeBest && d.Format != "" && d.Format != "erofs" {
-		return fmt.Errorf("Minimize=best needs a read-only file system, Format=%s is none (use Minimize=guess)", d.Format)
+		return fmt.Errorf("setting Minimize=best needs a read-only file system, Format=%s is none (use Minimize=guess)", d.Format)
 	}
 	if d.Minimize != MinimizeOff && d.Format == "" && d.Verity != VerityHashRole {
-		return fmt.Errorf("Minimize= needs Format= or Verity=hash")
+		return fmt.Errorf("setting Minimize= needs Format= or Verity=hash")
 	}
 	switch d.Format {
 	case "", "erofs", "ext4":
 		return nil
 	}
-	return fmt.Errorf("Format=%s is not supported yet", d.Format)
+	return fmt.Errorf("setting Format=%s is not supported yet", d.Format)
 }
 
 // hasContent says whether anything is to be put into the file system.

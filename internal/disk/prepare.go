@@ -104,7 +104,7 @@ func (b *builder) group() error {
 		key := p.def.VerityMatchKey
 		s := sets[key]
 		if s == nil {
-			s = &veritySet{}
+			s = &veritySet{key: key}
 			sets[key] = s
 			b.sets = append(b.sets, s)
 		}
@@ -120,12 +120,12 @@ func (b *builder) group() error {
 		}
 		*place = p
 	}
-	for key, s := range sets {
+	for _, s := range b.sets {
 		if s.data == nil || s.hash == nil {
-			return fmt.Errorf("VerityMatchKey=%s needs one partition with Verity=data and one with Verity=hash", key)
+			return fmt.Errorf("VerityMatchKey=%s needs one partition with Verity=data and one with Verity=hash", s.key)
 		}
 		if s.data.deferred || s.hash.deferred {
-			return fmt.Errorf("VerityMatchKey=%s: deferring the data or hash partition is not supported yet", key)
+			return fmt.Errorf("VerityMatchKey=%s: deferring the data or hash partition is not supported yet", s.key)
 		}
 		if s.sig != nil && !s.sig.deferred && (b.Key == nil || b.Certificate == nil) {
 			return fmt.Errorf("%s: signing needs a verity key and its certificate", s.sig.def.File)

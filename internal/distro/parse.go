@@ -20,6 +20,7 @@ func ParseDeb822(text string) ([]Source, error) {
 		}
 		var s Source
 		for _, f := range st {
+			f.Value = strings.TrimSpace(f.Value)
 			switch strings.ToLower(f.Name) {
 			case "types":
 				s.Types = strings.Fields(f.Value)
@@ -33,7 +34,7 @@ func ParseDeb822(text string) ([]Source, error) {
 				// A value of several lines is a key itself, which is passed
 				// on as it is.
 				if strings.Contains(f.Value, "\n") {
-					s.Options.Set("Signed-By", f.Value)
+					s.Options.Set("Signed-By", "\n "+f.Value)
 				} else {
 					s.SignedBy = f.Value
 				}

@@ -69,3 +69,23 @@ func TestDetect(t *testing.T) {
 		t.Errorf("facts are missing: %+v", f.Architecture)
 	}
 }
+
+func TestOutput(t *testing.T) {
+	dir, err := filepath.EvalSymlinks(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	script := filepath.Join(dir, "script")
+	for body, want := range map[string]string{"pwd": dir + "\n", "echo no >&2; exit 3": ""} {
+		if err := os.WriteFile(script, []byte("#!/bin/sh\n"+body+"\n"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		out, err := Output(t.Context(), script)
+		if string(out) != want {
+			t.Errorf("%s: got %q, want %q", body, out, want)
+		}
+		if want == "" && (err == nil || err.Error() != "exit status 3: no") {
+			t.Errorf("%s: got error %v", body, err)
+		}
+	}
+}

@@ -11,6 +11,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"io/fs"
+	"math/big"
 	"os"
 	"path/filepath"
 	"strings"
@@ -218,6 +219,33 @@ func TestSignPKCS7Detached(t *testing.T) {
 	other, _ := ParseKey(otherKey)
 	if _, err := SignPKCS7Detached(other, cert, data); err == nil {
 		t.Error("signed with a key that the certificate is not for")
+	}
+}
+
+func TestSignWithECKey(t *testing.T) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotBefore: now, NotAfter: now.AddDate(1, 0, 0)}
+	raw, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert, err := x509.ParseCertificate(raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	der, err := SignPKCS7Detached(key, cert, []byte("data"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	signed, err := pkcs7.Unmarshal(der)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := signed.Content.Verify([]byte("data"), false); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -143,7 +143,8 @@ func (a *Apt) Clean(root string, always bool) error {
 // that invoke-rc.d(8) asks.
 const policyFile = "usr/sbin/policy-rc.d"
 
-// withPolicy calls f while services are not to be started in the image.
+// withPolicy calls f, which installs packages, while services are not to be
+// started in the image.
 func (a *Apt) withPolicy(root string, f func() error) (err error) {
 	r, err := os.OpenRoot(root)
 	if err != nil {
@@ -151,7 +152,11 @@ func (a *Apt) withPolicy(root string, f func() error) (err error) {
 	}
 	defer r.Close()
 	if _, err := r.Lstat(policyFile); err == nil {
-		return f() // the image has its own
+		// The image has its own.
+		if err := f(); err != nil {
+			return err
+		}
+		return a.settle(root)
 	}
 	if err := r.MkdirAll("usr/sbin", 0o755); err != nil {
 		return fmt.Errorf("writing policy-rc.d: %w", err)
@@ -164,7 +169,10 @@ func (a *Apt) withPolicy(root string, f func() error) (err error) {
 			err = fmt.Errorf("removing policy-rc.d: %w", rerr)
 		}
 	}()
-	return f()
+	if err := f(); err != nil {
+		return err
+	}
+	return a.settle(root)
 }
 
 func (a *Apt) logf(format string, args ...any) {

@@ -73,6 +73,10 @@ func (a *Apt) solveCached(ctx context.Context, root string, requests ...[]string
 // by package deb. done is false when nothing but a part of the packages could
 // be installed, and the slow path has to do the rest.
 func (a *Apt) fast(ctx context.Context, root string, essential []string, s *solution, packages []string) (done bool, err error) {
+	arch, err := a.Distribution.Architecture(a.Architecture)
+	if err != nil {
+		return false, err
+	}
 	version, err := a.dpkgVersion(ctx)
 	if err != nil {
 		return false, err
@@ -83,7 +87,9 @@ func (a *Apt) fast(ctx context.Context, root string, essential []string, s *solu
 		IgnoreOwners: a.IgnoreOwners,
 		Version:      version,
 		Shell:        func(ctx context.Context, script string) error { return a.shell(ctx, root, script) },
-		Configure:    func(ctx context.Context, triggers bool) error { return a.configure(ctx, root, triggers) },
+		Configure: func(ctx context.Context, names []string, triggers bool) error {
+			return a.configure(ctx, root, names, triggers)
+		},
 	})
 	if err != nil {
 		return false, err
@@ -107,7 +113,7 @@ func (a *Apt) fast(ctx context.Context, root string, essential []string, s *solu
 	}
 	switch {
 	case len(packages) == 0:
-		return true, writeAuto(root, nil)
+		return true, writeAuto(root, nil, arch)
 	case next == nil:
 		if next, err = a.solveCached(ctx, root, essential, packages); err != nil {
 			return false, err
@@ -127,7 +133,7 @@ func (a *Apt) fast(ctx context.Context, root string, essential []string, s *solu
 		a.logf("installing the packages with apt, because some replace others")
 		return false, nil
 	}
-	return true, writeAuto(root, next)
+	return true, writeAuto(root, next, arch)
 }
 
 // groups turns solutions into groups of archives; the one after a solution
@@ -138,7 +144,7 @@ func (a *Apt) groups(s, next *solution) ([]deb.Group, error) {
 		if x == nil || !x.Plain {
 			continue
 		}
-		g := deb.Group{Bootstrap: i == 0}
+		g := deb.Group{Bootstrap: i == 0, Configure: x.Configure}
 		for _, p := range x.Packages {
 			file, err := a.hostPath(p.File)
 			if err != nil {
@@ -167,7 +173,7 @@ func (a *Apt) unsuitable(err error) (done bool, _ error) {
 // with apt and dpkg. The essential packages' files are unpacked beforehand,
 // because their maintainer scripts need each other.
 func (a *Apt) slow(ctx context.Context, root string, s *solution, packages []string) error {
-	x, err := deb.NewInstaller(deb.Options{Root: root, IgnoreOwners: a.IgnoreOwners})
+	x, err := deb.NewInstaller(deb.Options{Root: root, Rules: a.rules(), IgnoreOwners: a.IgnoreOwners})
 	if err != nil {
 		return err
 	}
@@ -209,13 +215,17 @@ func (a *Apt) shell(ctx context.Context, root, script string) error {
 	return a.inImage(ctx, root, strings.NewReader(script), "chroot", BuildRoot, "/bin/sh")
 }
 
-// configure lets dpkg configure what is unpacked.
-func (a *Apt) configure(ctx context.Context, root string, triggers bool) error {
+// configure lets dpkg configure the named packages, or all that are unpacked.
+func (a *Apt) configure(ctx context.Context, root string, names []string, triggers bool) error {
 	args := append([]string{"dpkg"}, a.dpkgOptions()...)
 	if !triggers {
 		args = append(args, "--no-triggers")
 	}
-	args = append(args, "--configure", "--pending")
+	args = append(args, "--configure")
+	if len(names) == 0 {
+		names = []string{"--pending"}
+	}
+	args = append(args, names...)
 	return a.inImage(ctx, root, nil, args...)
 }
 
@@ -339,10 +349,13 @@ const autoFile = "var/lib/apt/extended_states"
 
 // writeAuto marks the packages of a solution the way apt does when it has
 // installed them. Packages that were asked for by name have no mark.
-func writeAuto(root string, s *solution) error {
+func writeAuto(root string, s *solution, arch string) error {
 	var text []byte
 	if s != nil {
 		for _, p := range s.Packages {
+			if p.Architecture == "all" {
+				p.Architecture = arch // as apt sees it
+			}
 			if p.Auto {
 				text = fmt.Appendf(text, "Package: %s\nArchitecture: %s\nAuto-Installed: 1\n\n", p.Name, p.Architecture)
 			}

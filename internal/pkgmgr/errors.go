@@ -29,6 +29,9 @@ type symptom struct {
 	sentence string
 }
 
+const untrusted = "the repository %[1]s is not signed by a key that is trusted (%[2]s); " +
+	"install the distribution's keyring package on this machine, or name the right key in the sandbox tree"
+
 // symptoms are looked for in order: causes before consequences. apt's own
 // messages are stable under LANG=C.UTF-8.
 var symptoms = []symptom{
@@ -38,8 +41,8 @@ var symptoms = []symptom{
 		"package %[1]s is known but no repository offers it; check Release= and Repositories="},
 	{regexp.MustCompile(`(?m)^E: (?:Version|Release) '([^']+)' for '([^']+)' was not found`),
 		"package %[2]s is not available in version %[1]s"},
-	{regexp.MustCompile(`(?m)^[WE]: .*?(\S+://\S+) (?:\S+ )*?(?:InRelease|Release)\S*:? .*?(NO_PUBKEY [0-9A-F]+|EXPKEYSIG [0-9A-F]+|BADSIG [0-9A-F]+|signatures (?:were invalid|couldn't be verified)[^\n]*|[Nn]o keyring[^\n]*)`),
-		"the repository %[1]s is not signed by a key that is trusted (%[2]s); install the distribution's keyring package on this machine, or name the right key in the sandbox tree"},
+	{regexp.MustCompile(`(?m)^[WE]: .*?(\S+:/\S+) .*(NO_PUBKEY [0-9A-F]+|EXPKEYSIG [0-9A-F]+|BADSIG [0-9A-F]+)`), untrusted},
+	{regexp.MustCompile(`(?m)^[WE]: .*?(\S+:/\S+) .*(signatures (?:were invalid|couldn't be verified)[^\n]*|[Nn]o keyring[^\n]*|NODATA[^\n]*)`), untrusted},
 	{regexp.MustCompile(`(?m)^E: The repository '(\S+) ([^']*)' is not signed`),
 		"the repository %[1]s %[2]s is not signed; if it is to be trusted all the same, set RepositoryKeyCheck=no or mark it as trusted in the sandbox tree"},
 	{regexp.MustCompile(`(?m)^E: The repository '(\S+) ([^']*)' (?:does not have a Release file|no longer has a Release file)`),

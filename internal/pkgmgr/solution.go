@@ -27,6 +27,9 @@ import (
 type solution struct {
 	// Packages are in the order in which apt wants them unpacked.
 	Packages []solved `json:"packages"`
+	// Configure names the packages that apt wants configured before the
+	// others, in this order.
+	Configure []string `json:"configure"`
 	// Plain tells that all of it is new packages to unpack and configure,
 	// nothing to remove or upgrade, and no settings that mark packages in
 	// ways of their own.
@@ -86,6 +89,7 @@ func (a *Apt) solve(ctx context.Context, root string, request []string) (*soluti
 	if err != nil {
 		return nil, fmt.Errorf("reading apt's plan: %w", err)
 	}
+	s.Configure = explicit(stdout.String())
 	auto := additional(stdout.String())
 	for i := range s.Packages {
 		p := &s.Packages[i]
@@ -172,6 +176,21 @@ func additional(output string) map[string]bool {
 	return names
 }
 
+// explicit reads from the dpkg commands that apt prints which packages it
+// would configure by name.
+func explicit(output string) []string {
+	var names []string
+	for line := range strings.Lines(output) {
+		if !strings.HasPrefix(line, "/usr/bin/dpkg ") {
+			continue
+		}
+		if _, args, ok := strings.Cut(line, " --configure "); ok && !strings.Contains(args, "--pending") {
+			names = append(names, strings.Fields(args)...)
+		}
+	}
+	return names
+}
+
 // remembered returns the solution of the request from the cache when nothing
 // has changed that it depends on, and nil otherwise.
 func (a *Apt) remembered(ctx context.Context, key string) *solution {
@@ -228,6 +247,7 @@ func (a *Apt) solutionFile(key string) string {
 // "" when that cannot be told.
 func (a *Apt) solutionKey(requests ...[]string) string {
 	h := sha256.New()
+	fmt.Fprintln(h, "solution 2") // the format of the cache
 	options, err := a.options()
 	if err != nil {
 		return ""

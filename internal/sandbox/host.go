@@ -62,7 +62,8 @@ func HostNetwork() []Op {
 // Chroot makes the tree at root the sandbox's own root directory, writable, to
 // run the programs of an image, with a private /dev, /proc, /run and /tmp on
 // top. Nothing of these reaches the tree; a mount point that the tree lacks
-// exists only while the command runs.
+// exists only while the command runs. Commands that use the same tree at once
+// want these directories to be there, or the first to end takes them away.
 func Chroot(root string) []Op {
 	return []Op{
 		Bind(root, "/"),

@@ -210,14 +210,3 @@ func cleanWork(work string) error {
 	}
 	return nil
 }
-
-// inUserNamespace reports whether this process is in another user namespace
-// than the system's first one, in which all IDs are mapped to themselves.
-func inUserNamespace() bool {
-	data, err := os.ReadFile("/proc/self/uid_map")
-	if err != nil {
-		return false
-	}
-	f := strings.Fields(string(data))
-	return len(f) != 3 || f[0] != "0" || f[1] != "0" || f[2] != "4294967295"
-}

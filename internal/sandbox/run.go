@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -40,7 +41,7 @@ func (c *Cmd) Run(ctx context.Context) error {
 	case r.failure != nil:
 		return fmt.Errorf("running %s in a sandbox: %w", c.Args[0], r.failure)
 	case !r.exited:
-		return fmt.Errorf("running %s in a sandbox: %w", c.Args[0], cmpErr(err, errors.New("its first process was killed")))
+		return fmt.Errorf("running %s in a sandbox: %w", c.Args[0], cmp.Or(err, errors.New("its first process was killed")))
 	case r.status != 0:
 		e := &ExitError{Args: c.Args, Code: -1, Tail: out.tail.String()}
 		if r.status.Signaled() {
@@ -67,14 +68,6 @@ func (c *Cmd) cleanUp(created []hostMount) error {
 		}
 	}
 	return errors.Join(errs...)
-}
-
-// cmpErr is err, or what to say if that is nil.
-func cmpErr(err, otherwise error) error {
-	if err != nil {
-		return err
-	}
-	return otherwise
 }
 
 // runFirst starts the first process of the sandbox, waits for it, and returns

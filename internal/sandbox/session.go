@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 	"os/signal"
@@ -21,10 +22,10 @@ type Session struct {
 	// UserNamespace is true if the session has a user namespace of its own,
 	// because the caller may not mount.
 	UserNamespace bool
-	// SingleUser is true if only the caller's own user exists in that user
-	// namespace, as root. No file can then be given to another user: commands
-	// want [Cmd.SuppressChown], and owners are written into images some other
-	// way.
+	// SingleUser is true if only the caller's own user exists in the user
+	// namespace (the session's own or that in which it was entered), as root.
+	// No file can then be given to another user: commands want
+	// [Cmd.SuppressChown], and owners get into images some other way.
 	SingleUser bool
 	// Reason tells, in a clause, why SingleUser is true; empty otherwise.
 	Reason string
@@ -96,6 +97,9 @@ func EnterSession() error {
 		return nil
 	}
 	if mayMount() {
+		if mapsOneUser() {
+			return startSession(Session{SingleUser: true, Reason: "the user namespace outside has one user only"}, nil)
+		}
 		return startSession(Session{}, nil)
 	}
 	ids, err := subordinateIDs()
@@ -127,7 +131,7 @@ func startSession(s Session, ids *idMaps) error {
 	}
 	status := state.Sys().(syscall.WaitStatus)
 	if !r.started {
-		err := cmpErr(r.failure, fmt.Errorf("its first process ended with %v", state))
+		err := cmp.Or(r.failure, fmt.Errorf("its first process ended with %v", state))
 		if s.UserNamespace {
 			err = explainPowerless(err)
 		}
@@ -140,8 +144,8 @@ func startSession(s Session, ids *idMaps) error {
 // firstProcess is the first process of a session as the outer process sees it.
 type firstProcess struct {
 	process *os.Process
-	control *os.File // closed or written to by us
-	reports *os.File // closed by it once the program runs
+	control *os.File // we write signals to it
+	reports *os.File // it writes reports, and closes its end once the program runs
 }
 
 // startFirst starts that process and gives it its IDs.

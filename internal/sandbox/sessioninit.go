@@ -119,8 +119,8 @@ func awaitIDs(p firstParams) error {
 // taken for the same signal to their whole group, which the program has got by
 // itself.
 const (
-	groupSignalWait = 50 * time.Millisecond
-	groupSignalSpan = 250 * time.Millisecond
+	groupSignalWait = 100 * time.Millisecond
+	groupSignalSpan = time.Second
 )
 
 // forwardOnce passes on the signals whose numbers it reads from the descriptor

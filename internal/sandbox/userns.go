@@ -22,6 +22,31 @@ func singleUser(attr *unix.SysProcAttr) {
 	attr.GidMappings = []syscall.SysProcIDMap{{HostID: os.Getegid(), Size: 1}}
 }
 
+// uidMap is the first line of this process's user ID map, and whether it is the
+// only one; see user_namespaces(7).
+func uidMap() (inside, outside, count string, alone bool) {
+	data, err := os.ReadFile("/proc/self/uid_map")
+	f := strings.Fields(string(data))
+	if err != nil || len(f) < 3 {
+		return "", "", "", false
+	}
+	return f[0], f[1], f[2], len(f) == 3
+}
+
+// inUserNamespace reports whether this process is in another user namespace
+// than the system's first one, in which all IDs are mapped to themselves.
+func inUserNamespace() bool {
+	inside, outside, count, alone := uidMap()
+	return !alone || inside != "0" || outside != "0" || count != "4294967295"
+}
+
+// mapsOneUser reports whether the user namespace of this process has only one
+// user.
+func mapsOneUser() bool {
+	_, _, count, alone := uidMap()
+	return alone && count == "1"
+}
+
 // neededIDs is how many subordinate IDs a session needs: with the caller as
 // root, all of the 16 bits that images use, nobody (65534) included.
 const neededIDs = 1<<16 - 1

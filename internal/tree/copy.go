@@ -157,6 +157,8 @@ func (c *copier) copyDir(ctx context.Context, from, to int, rel string, depth in
 }
 
 func (c *copier) copyEntries(ctx context.Context, from, to int, rel string, names []string, depth int) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	g, ctx := errgroup.WithContext(ctx)
 	for _, name := range names {
 		path := join(rel, name)
@@ -182,8 +184,9 @@ func (c *copier) copyEntries(ctx context.Context, from, to int, rel string, name
 			}
 		}
 		if err != nil {
-			// The first error ends the siblings too; it is the one to report
-			// unless one of them had failed already.
+			// It ends the siblings too, and is the one to report unless one of
+			// them had failed already.
+			cancel()
 			if e := g.Wait(); e != nil && !errors.Is(e, context.Canceled) {
 				return e
 			}

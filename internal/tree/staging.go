@@ -128,40 +128,38 @@ func sameFile(f *os.File, path string) (bool, error) {
 	return err == nil && os.SameFile(a, b), err
 }
 
-// Swap moves the file or directory new to the place of old in one step, so
-// that at no moment there is neither, and then removes what was there before.
-// Both must be on one file system; new must not be inside old. Where the file
-// system cannot exchange two names, a directory is moved aside first.
-func Swap(ctx context.Context, new, old string) error {
-	err := swap(ctx, new, old)
-	if err != nil {
-		return fmt.Errorf("moving %s to %s: %w", new, old, err)
+// Swap moves the file or directory fresh to the place of old in one step, so
+// that at no moment there is neither. A directory that was there before, or
+// that a file replaces, is left at fresh, or beside it at fresh with ".old"
+// where the file system cannot exchange two names: removing it may take long,
+// and the caller has a staging directory to throw away anyhow. Both must be on
+// one file system; fresh must not be inside old.
+func Swap(fresh, old string) error {
+	if err := swap(fresh, old); err != nil {
+		return fmt.Errorf("moving %s to %s: %w", fresh, old, err)
 	}
 	return nil
 }
 
-func swap(ctx context.Context, new, old string) error {
+func swap(fresh, old string) error {
 	// A rename replaces files in one step, and is all there is to do when
 	// nothing is there yet.
-	err := unix.Renameat(unix.AT_FDCWD, new, unix.AT_FDCWD, old)
+	err := unix.Rename(fresh, old)
 	switch err {
 	case unix.ENOTEMPTY, unix.EEXIST, unix.EISDIR, unix.ENOTDIR:
 	default:
 		return err
 	}
-	err = unix.Renameat2(unix.AT_FDCWD, new, unix.AT_FDCWD, old, unix.RENAME_EXCHANGE)
-	if err == nil {
-		return RemoveAll(ctx, new)
-	}
+	err = unix.Renameat2(unix.AT_FDCWD, fresh, unix.AT_FDCWD, old, unix.RENAME_EXCHANGE)
 	if err != unix.EINVAL && err != unix.ENOSYS {
 		return err
 	}
-	aside := new + ".old"
+	aside := fresh + ".old"
 	if err := unix.Rename(old, aside); err != nil {
 		return err
 	}
-	if err := unix.Rename(new, old); err != nil {
+	if err := unix.Rename(fresh, old); err != nil {
 		return errors.Join(err, unix.Rename(aside, old))
 	}
-	return RemoveAll(ctx, aside)
+	return nil
 }

@@ -44,7 +44,7 @@ func inodeOf(st *unix.Stat_t) inode { return inode{uint64(st.Dev), st.Ino} }
 
 // Walk calls fn for root and for everything below it: a directory before what
 // it holds, siblings in byte order of their names. No symbolic link is
-// followed, root itself excepted. When fn returns fs.SkipDir for a directory
+// followed, root itself excepted; what is mounted in the tree is part of it. When fn returns fs.SkipDir for a directory
 // it is not entered; fs.SkipAll ends the walk without an error. Walk stops
 // with the context's error when ctx is done.
 //

@@ -6,7 +6,6 @@ import (
 	"hash/crc32"
 	"io"
 	"math/bits"
-	"os"
 )
 
 // Feature bits of the superblock that change what has to be written.
@@ -44,9 +43,15 @@ func checksum32(sum, n uint32) uint32 {
 	return checksum(sum, le.AppendUint32(nil, n))
 }
 
+// device is what holds a file system: a file, or memory in tests.
+type device interface {
+	io.ReaderAt
+	io.WriterAt
+}
+
 // volume is an open file system with what changes as it is filled.
 type volume struct {
-	f      *os.File
+	f      device
 	offset int64
 	super  []byte
 	seed   uint32
@@ -81,7 +86,7 @@ func (v *volume) writeAt(p []byte, off int64) error {
 }
 
 // openVolume reads the superblock and the groups of an empty file system.
-func openVolume(f *os.File, offset, size int64) (*volume, error) {
+func openVolume(f device, offset, size int64) (*volume, error) {
 	v := &volume{f: f, offset: offset, super: make([]byte, superSize), nextInode: firstInode}
 	if err := v.readAt(v.super, superOffset); err != nil {
 		return nil, err
@@ -95,7 +100,7 @@ func openVolume(f *os.File, offset, size int64) (*volume, error) {
 	}
 	v.blocks = int64(le.Uint32(s[4:])) | int64(le.Uint32(s[336:]))<<32
 	v.blocksPerGroup, v.inodesPerGroup = int64(le.Uint32(s[32:])), int64(le.Uint32(s[40:]))
-	if v.blocks*BlockSize > size || v.blocksPerGroup != 8*BlockSize || v.inodesPerGroup == 0 || v.inodesPerGroup > 8*BlockSize {
+	if v.blocks <= 0 || v.blocks > size/BlockSize || v.blocksPerGroup != 8*BlockSize || v.inodesPerGroup == 0 || v.inodesPerGroup > 8*BlockSize {
 		return nil, fmt.Errorf("%d blocks in groups of %d with %d inodes", v.blocks, v.blocksPerGroup, v.inodesPerGroup)
 	}
 	v.seed = checksum(^uint32(0), s[104:120])
@@ -112,6 +117,11 @@ func (v *volume) readGroups() error {
 		v.groups = append(v.groups, &group{desc: descs[i*descSize : (i+1)*descSize]})
 	}
 	for i, g := range v.groups {
+		for _, field := range []int{0, 4, 8} {
+			if n := g.at(field); n <= 0 || n >= v.blocks {
+				return fmt.Errorf("group %d has metadata in block %d of %d", i, n, v.blocks)
+			}
+		}
 		g.blockBitmap = make([]byte, BlockSize)
 		g.inodeBitmap = make([]byte, BlockSize)
 		if g.flags()&blockUninit != 0 {
@@ -155,7 +165,7 @@ func (v *volume) initBlockBitmap(number int64) {
 	first := number * v.blocksPerGroup
 	if hasBackup(number) {
 		table := (int64(len(v.groups))*descSize + BlockSize - 1) / BlockSize
-		fill(g.blockBitmap, 0, 1+table+int64(le.Uint16(v.super[206:])))
+		fill(g.blockBitmap, 0, min(1+table+int64(le.Uint16(v.super[206:])), v.blocksPerGroup))
 	}
 	mark := func(start, count int64) {
 		from, to := max(start, first), min(start+count, first+v.blocksPerGroup)

@@ -15,9 +15,9 @@ import (
 // Debian's own archive is far below a mebibyte.
 const MaxStanza = 4 << 20
 
-// Field is one field of a stanza. Value holds what follows the colon, without
-// the blanks around the first line; further lines keep their leading blank and
-// are separated by line feeds.
+// Field is one field of a stanza. Value holds what follows the colon and the
+// blanks after it, as it is: further lines are separated by line feeds and
+// keep the blank they begin with.
 type Field struct {
 	Name  string
 	Value string
@@ -28,7 +28,7 @@ type Field struct {
 type Stanza []Field
 
 // Get returns the value of the field called name, whatever the case of its
-// letters, and "" when there is none.
+// letters, without blanks around it, and "" when there is none.
 func (s Stanza) Get(name string) string {
 	v, _ := s.Lookup(name)
 	return v
@@ -38,7 +38,7 @@ func (s Stanza) Get(name string) string {
 func (s Stanza) Lookup(name string) (string, bool) {
 	for i := range s {
 		if strings.EqualFold(s[i].Name, name) {
-			return s[i].Value, true
+			return strings.TrimSpace(s[i].Value), true
 		}
 	}
 	return "", false
@@ -109,7 +109,7 @@ func (r *Reader) Next() (Stanza, error) {
 			if len(s) == 0 {
 				return nil, fmt.Errorf("line %d: continuation without a field", r.line)
 			}
-			s[len(s)-1].Value += "\n" + strings.TrimRight(text, " \t\r")
+			s[len(s)-1].Value += "\n" + strings.TrimSuffix(text, "\r")
 		default:
 			name, value, ok := strings.Cut(text, ":")
 			if !ok || !validName(name) {
@@ -118,7 +118,7 @@ func (r *Reader) Next() (Stanza, error) {
 			if _, dup := s.Lookup(name); dup {
 				return nil, fmt.Errorf("line %d: field %s appears twice", r.line, name)
 			}
-			s = append(s, Field{name, strings.Trim(value, " \t\r")})
+			s = append(s, Field{name, strings.TrimSuffix(strings.TrimLeft(value, " \t"), "\r")})
 		}
 	}
 }

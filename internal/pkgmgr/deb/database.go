@@ -83,7 +83,7 @@ func (p *unpacked) stanza() deb822.Stanza {
 	if len(p.conffiles) > 0 {
 		var b strings.Builder
 		for _, c := range p.conffiles {
-			b.WriteString("\n " + c + " newconffile")
+			b.WriteString("\n " + c)
 		}
 		s.Set("Conffiles", b.String())
 	}

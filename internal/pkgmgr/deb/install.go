@@ -33,6 +33,10 @@ type Group struct {
 	// scripts can only run when all of it is unpacked, so that preinst
 	// scripts run after unpacking.
 	Bootstrap bool
+	// Configure are names of packages, with ":" and the architecture, that
+	// are to be configured in this order before all others. Users and groups
+	// get their numbers in the order of configuration.
+	Configure []string
 	// Last tells that no other group will follow, so that triggers are
 	// processed.
 	Last bool
@@ -52,9 +56,10 @@ type Options struct {
 	Workers int
 	// Shell runs a script with the image's /bin/sh in the image.
 	Shell func(ctx context.Context, script string) error
-	// Configure runs "dpkg --configure --pending" on the image; without
-	// triggers when more packages will follow.
-	Configure func(ctx context.Context, triggers bool) error
+	// Configure runs "dpkg --configure" on the image, for the named packages
+	// or, when there are none, for all that are pending; without triggers
+	// when more will follow.
+	Configure func(ctx context.Context, names []string, triggers bool) error
 	// Version is the version of the dpkg that Configure runs, for the
 	// environment of maintainer scripts.
 	Version string
@@ -125,10 +130,23 @@ func (in *Installer) Install(ctx context.Context, groups ...Group) error {
 			done := prefetch(ctx, waves[1:])
 			defer func() { cancel(); <-done }()
 		}
-		if err := in.Configure(ctx, w.triggers); err != nil {
+		if err := in.configure(ctx, w); err != nil {
 			return fmt.Errorf("configuring packages: %w", err)
 		}
 		in.tree.forget()
+	}
+	return nil
+}
+
+// configure lets dpkg configure what the wave calls for.
+func (in *Installer) configure(ctx context.Context, w wave) error {
+	if len(w.configure) > 0 {
+		if err := in.Configure(ctx, w.configure, false); err != nil {
+			return err
+		}
+	}
+	if w.rest {
+		return in.Configure(ctx, nil, w.triggers)
 	}
 	return nil
 }
@@ -169,7 +187,7 @@ func (in *Installer) Extract(ctx context.Context, archive string) error {
 	defer t.forget()
 	a.Files["conffiles"] = ControlFile{}
 	a.Files["md5sums"] = ControlFile{}
-	j := unpackJob{tree: t}
+	j := unpackJob{tree: t, rules: in.Rules}
 	if _, err := j.run(ctx, a); err != nil {
 		return err
 	}
@@ -180,7 +198,10 @@ func (in *Installer) Extract(ctx context.Context, archive string) error {
 type wave struct {
 	archives []*Archive
 	early    bool // preinst scripts come after unpacking
-	triggers bool // process triggers at the end
+
+	configure []string // packages to configure by name
+	rest      bool     // configure everything else too
+	triggers  bool     // and process triggers
 }
 
 // plan opens the group's archives and cuts it into waves such that what a
@@ -207,9 +228,35 @@ func plan(g Group) ([]wave, error) {
 		}
 	}
 	if len(cur.archives) > 0 {
+		cur.rest = true
 		waves = append(waves, cur)
 	}
+	if !g.Bootstrap {
+		// The minimal system has to be configured as a whole.
+		assign(waves, g.Configure)
+	}
 	return waves, nil
+}
+
+// assign has each of the named packages configured by the first wave that
+// ends with it unpacked and with those named before it configured.
+func assign(waves []wave, names []string) {
+	unpacked := map[string]int{} // by name, number of the wave
+	for k, w := range waves {
+		for _, a := range w.archives {
+			unpacked[a.Control.Get("Package")] = k
+		}
+	}
+	at := 0
+	for _, n := range names {
+		name, _, _ := strings.Cut(n, ":")
+		k, ok := unpacked[name]
+		if !ok {
+			continue
+		}
+		at = max(at, k)
+		waves[at].configure = append(waves[at].configure, n)
+	}
 }
 
 func (w *wave) close() {

@@ -32,7 +32,8 @@ type tree struct {
 	// made tells the directories that packages brought, by place of
 	// themselves, with the attributes from the first package in order.
 	made map[inode]*attributes
-	// created lists what this wave made, for undo.
+	// claimed and created list what this wave did, for undo.
+	claimed []place
 	created []created
 }
 
@@ -83,7 +84,7 @@ func (t *tree) forget() {
 	}
 	clear(t.dirs)
 	clear(t.made)
-	t.created = nil
+	t.claimed, t.created = nil, nil
 }
 
 func (t *tree) close() {
@@ -173,8 +174,15 @@ func (t *tree) claim(d *directory, dir, name, pkg string) error {
 		return conflict("/%s is in both %s and %s", path.Join(dir, name), other, pkg)
 	}
 	t.owners[key] = pkg
-	t.created = append(t.created, created{dir, name})
+	t.claimed = append(t.claimed, key)
 	return nil
+}
+
+// note says that name in the directory at dir has been made.
+func (t *tree) note(dir, name string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.created = append(t.created, created{dir, name})
 }
 
 // adopt makes the root directory, which no package of the wave created, take
@@ -227,7 +235,9 @@ func (t *tree) chown(fd int, name string, uid, gid, flags int) error {
 func (t *tree) undo() {
 	t.mu.Lock()
 	list := t.created
-	t.created = nil
+	for _, p := range t.claimed {
+		delete(t.owners, p)
+	}
 	t.mu.Unlock()
 	for i := len(list) - 1; i >= 0; i-- {
 		c := list[i]
@@ -238,9 +248,6 @@ func (t *tree) undo() {
 		if unix.Unlinkat(d.fd, c.name, 0) != nil {
 			_ = unix.Unlinkat(d.fd, c.name, unix.AT_REMOVEDIR)
 		}
-		t.mu.Lock()
-		delete(t.owners, place{d.dev, d.ino, c.name})
-		t.mu.Unlock()
 	}
 	t.forget()
 }

@@ -23,7 +23,7 @@ type unpacked struct {
 	*Archive
 	list      []string          // paths as dpkg lists them, in the archive's order
 	md5       map[string]string // by path, when the archive brings no md5sums
-	conffiles []string          // absolute paths, in the order of the control file
+	conffiles []string          // entries of the status file, in the order of the control file
 }
 
 // unpackJob is one package on its way into the tree.
@@ -65,6 +65,7 @@ func (j *unpackJob) run(ctx context.Context, a *Archive) (*unpacked, error) {
 	return j.out, err
 }
 
+// readConffiles reads which files are configuration, deb-conffiles(5).
 func (j *unpackJob) readConffiles() error {
 	j.conffiles = map[string]bool{}
 	for line := range strings.Lines(string(j.out.Files["conffiles"].Data)) {
@@ -72,11 +73,17 @@ func (j *unpackJob) readConffiles() error {
 		if line == "" {
 			continue
 		}
+		if strings.HasPrefix(line, "remove-on-upgrade ") {
+			// Says what to do when there was an older version. dpkg notes it.
+			file := strings.TrimSpace(line[len("remove-on-upgrade"):])
+			j.out.conffiles = append(j.out.conffiles, file+" newconffile remove-on-upgrade")
+			continue
+		}
 		if line[0] != '/' {
 			return conflict("%s has a configuration file with a flag: %s", j.pkg, line)
 		}
 		j.conffiles[line] = true
-		j.out.conffiles = append(j.out.conffiles, line)
+		j.out.conffiles = append(j.out.conffiles, line+" newconffile")
 	}
 	return nil
 }
@@ -121,9 +128,9 @@ func (j *unpackJob) member(h *tar.Header, body io.Reader) error {
 	case tar.TypeReg:
 		return j.file(d, dir, name, abs, h, body)
 	case tar.TypeSymlink:
-		return j.symlink(d, name, h)
+		return j.symlink(d, dir, name, h)
 	case tar.TypeLink:
-		return j.hardLink(d, name, h)
+		return j.hardLink(d, dir, name, h)
 	}
 	return conflict("%s has a member of type %q", j.pkg, h.Typeflag)
 }
@@ -149,6 +156,7 @@ func (j *unpackJob) file(d *directory, dir, name, abs string, h *tar.Header, bod
 	if err != nil {
 		return existing(name, err)
 	}
+	j.tree.note(dir, name)
 	defer unix.Close(fd)
 	var sum hash.Hash
 	if j.out.md5 != nil && !conf {
@@ -178,6 +186,7 @@ func (j *unpackJob) file(d *directory, dir, name, abs string, h *tar.Header, bod
 		if err := unix.Linkat(d.fd, name, d.fd, final, 0); err != nil {
 			return existing(final, err)
 		}
+		j.tree.note(dir, final)
 	}
 	return nil
 }
@@ -207,19 +216,23 @@ func (j *unpackJob) copy(fd int, body io.Reader, sum hash.Hash) error {
 
 // symlink makes a symbolic link. A link that is there already is replaced in
 // one step, because others may be walking through it.
-func (j *unpackJob) symlink(d *directory, name string, h *tar.Header) error {
+func (j *unpackJob) symlink(d *directory, dir, name string, h *tar.Header) error {
 	err := unix.Symlinkat(h.Linkname, d.fd, name)
 	if errors.Is(err, unix.EEXIST) {
 		old := make([]byte, len(h.Linkname)+1)
 		if n, rerr := unix.Readlinkat(d.fd, name, old); rerr == nil && bytes.Equal(old[:n], []byte(h.Linkname)) {
-			err = nil
-		} else {
-			err = j.replaceLink(d, name, h.Linkname)
+			return j.linkAttributes(d, name, h)
 		}
+		err = j.replaceLink(d, name, h.Linkname)
 	}
 	if err != nil {
 		return existing(name, err)
 	}
+	j.tree.note(dir, name)
+	return j.linkAttributes(d, name, h)
+}
+
+func (j *unpackJob) linkAttributes(d *directory, name string, h *tar.Header) error {
 	if err := j.tree.chown(d.fd, name, h.Uid, h.Gid, unix.AT_SYMLINK_NOFOLLOW); err != nil {
 		return fmt.Errorf("setting its owner: %w", err)
 	}
@@ -245,7 +258,7 @@ func (j *unpackJob) replaceLink(d *directory, name, target string) error {
 }
 
 // hardLink makes another name of a file that the archive brought before.
-func (j *unpackJob) hardLink(d *directory, name string, h *tar.Header) error {
+func (j *unpackJob) hardLink(d *directory, dir, name string, h *tar.Header) error {
 	p, err := clean(h.Linkname)
 	if err != nil {
 		return err
@@ -260,6 +273,7 @@ func (j *unpackJob) hardLink(d *directory, name string, h *tar.Header) error {
 	if err := unix.Linkat(from.fd, path.Base(p), d.fd, name, 0); err != nil {
 		return existing(name, err)
 	}
+	j.tree.note(dir, name)
 	if sum, ok := j.out.md5["/"+p]; ok {
 		j.out.md5["/"+path.Clean(strings.TrimLeft(h.Name, "/"))] = sum
 	}
