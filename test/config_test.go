@@ -54,7 +54,8 @@ func TestConfigReference(t *testing.T) {
 			script.WriteString("(cd " + tree + " && " + bin + " " + arguments + ") >" + tree + "." + who + " 2>" + tree + "." + who + ".err; echo $? >" + tree + "." + who + ".code\n")
 		}
 	}
-	must(t, reference(dir, "bash", "-c", script.String()))
+	writeFile(t, filepath.Join(dir, "script"), []byte(script.String()), 0o644)
+	must(t, reference(dir, "bash", filepath.Join(dir, "script")))
 
 	for _, path := range archives {
 		name := strings.TrimSuffix(filepath.Base(path), ".txtar")

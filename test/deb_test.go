@@ -348,9 +348,12 @@ func TestDebUser(t *testing.T) {
 	got := readTree(t, root, start)
 	for p, n := range readTree(t, want, start) {
 		m, ok := got[p]
-		// An ordinary user cannot set the attributes of other namespaces that
-		// are access control lists for groups that it does not have.
 		n.uid, n.gid, m.uid, m.gid = 0, 0, 0, 0
+		if p == "var/log/journal" {
+			// An access control list for the group adm, which is no group of
+			// a namespace with a single user.
+			n.xattrs, m.xattrs = "", ""
+		}
 		if !ok {
 			t.Errorf("%s: missing", p)
 		} else if fmt.Sprint(n) != fmt.Sprint(m) {

@@ -175,3 +175,66 @@ func compareJSON(t *testing.T, c *Config, want string) {
 		t.Error(diff)
 	}
 }
+
+func TestLimits(t *testing.T) {
+	dir := t.TempDir()
+	write := func(name, data string) {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(data), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var e *Error
+
+	write("mkosi.conf", strings.Repeat("# long\n", 200_000))
+	if _, err := load(t, dir); !errors.As(err, &e) || !strings.Contains(e.Msg, "larger than") {
+		t.Errorf("a large file: got %v", err)
+	}
+
+	write("mkosi.conf", "[Output]\nImageVersion=aaaaaaaa\n"+strings.Repeat("ImageVersion=%v%v\n", 60))
+	if _, err := load(t, dir); !errors.As(err, &e) || e.Line == 0 || !strings.Contains(e.Msg, "too long") {
+		t.Errorf("a value that doubles: got %v", err)
+	}
+
+	write("mkosi.conf", "")
+	if err := os.MkdirAll(filepath.Join(dir, strings.Repeat("mkosi.conf.d/a/", maxDepth)), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := load(t, dir); !errors.As(err, &e) || !strings.Contains(e.Msg, "without end") {
+		t.Errorf("directories without end: got %v", err)
+	}
+
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := Load(ctx, LoadOptions{Dir: dir, Host: testHost()}); !errors.Is(err, context.Canceled) {
+		t.Errorf("cancelled: got %v", err)
+	}
+}
+
+func TestRandomSeeds(t *testing.T) {
+	dir := t.TempDir()
+	if _, err := Load(t.Context(), LoadOptions{Dir: dir, Host: testHost(), Rand: strings.NewReader("short")}); err == nil {
+		t.Error("a source that runs dry is no error")
+	}
+	a, err := Load(t.Context(), LoadOptions{Dir: dir, Host: testHost()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := Load(t.Context(), LoadOptions{Dir: dir, Host: testHost()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a.Main().Seed == b.Main().Seed {
+		t.Error("two runs have the same random seed")
+	}
+}
+
+func TestExecutableWithoutRunner(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "mkosi.version"), []byte("#!/bin/sh\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	var e *Error
+	if _, err := Load(t.Context(), LoadOptions{Dir: dir, Host: testHost()}); !errors.As(err, &e) || e.Setting != "ImageVersion" {
+		t.Errorf("got %v", err)
+	}
+}

@@ -14,7 +14,6 @@ type pathRule struct {
 	absolute  bool     // it must be written absolute
 	directory bool     // it must be a directory
 	secret    bool     // nobody but its owner may read it
-	raw       bool     // it stays as it is written
 	words     []string // stand for themselves
 }
 

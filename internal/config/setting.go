@@ -35,7 +35,6 @@ type Setting struct {
 	Long    string // long option without dashes
 	Short   string // one letter without dash, or ""
 	Help    string // one sentence, no full stop
-	Value   string // what stands for the value in help, "" to derive it
 
 	OldNames []string // in configuration files
 	OldLong  []string // long options without dashes

@@ -9,7 +9,7 @@ import (
 )
 
 // maxExpanded limits what a value may grow to in bytes.
-const maxExpanded = 1 << 20
+const maxExpanded = 256 << 10
 
 // expand replaces the specifiers in an assignment or a condition of a file.
 // One that is unknown or has no value yet stands for nothing, with a warning.

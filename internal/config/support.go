@@ -8,7 +8,8 @@ import (
 )
 
 // support says how much of a setting a build honours: nothing, some values,
-// or all of it.
+// or all of it. A setting that means something only beside another one, such
+// as the key of something that is not signed yet, leaves it to that one.
 type support struct {
 	all    bool
 	values []string // as the JSON summary spells them, or yes and no
@@ -27,7 +28,7 @@ type UnsupportedSetting struct {
 	Setting string
 	Value   string // "" for a secret
 	Origin  Origin
-	Reason  string // a clause such as "disk images are not built yet"
+	Reason  string // a clause such as "Sign= is not supported yet"
 }
 
 // Unsupported returns what the image asks for and no build can honour yet, in

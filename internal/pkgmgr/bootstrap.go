@@ -231,15 +231,15 @@ func (a *Apt) configure(ctx context.Context, root string, names []string, trigge
 
 // inImage runs a tool that runs programs of the image.
 func (a *Apt) inImage(ctx context.Context, root string, stdin io.Reader, args ...string) error {
-	t := &transcript{}
+	t := &transcript{output: a.Output}
 	return a.explain(t, a.run(ctx, &sandbox.Cmd{
 		Args: args,
 		// Nobody else uses the tree, so that no lock file is to be left in it.
 		Env:    []string{"DPKG_FRONTEND_LOCKED=true"},
 		Ops:    a.ops(root, true),
 		Stdin:  stdin,
-		Stdout: tee(t, a.Output),
-		Stderr: tee(t, a.Output),
+		Stdout: t,
+		Stderr: t,
 	}))
 }
 

@@ -23,6 +23,7 @@ type aptRun struct {
 	scripts bool     // maintainer scripts will run
 	network bool
 	stdout  io.Writer // in addition to Output
+	stderr  io.Writer // likewise
 	ops     []sandbox.Op
 }
 
@@ -45,13 +46,20 @@ func (a *Apt) aptGet(ctx context.Context, r aptRun) error {
 	for _, o := range append(options, r.options...) {
 		args = append(args, "-o", o)
 	}
-	t := &transcript{}
+	t := &transcript{output: a.Output}
+	var stdout, stderr io.Writer = t, t
+	if r.stdout != nil {
+		stdout = io.MultiWriter(t, r.stdout)
+	}
+	if r.stderr != nil {
+		stderr = io.MultiWriter(t, r.stderr)
+	}
 	cmd := &sandbox.Cmd{
 		Args:    append(args, r.args...),
 		Ops:     append(a.ops(r.root, r.scripts), r.ops...),
 		Network: r.network,
-		Stdout:  tee(t, a.Output, r.stdout),
-		Stderr:  tee(t, a.Output),
+		Stdout:  stdout,
+		Stderr:  stderr,
 	}
 	return a.explain(t, a.run(ctx, cmd))
 }
@@ -65,17 +73,6 @@ func (a *Apt) run(ctx context.Context, cmd *sandbox.Cmd) error {
 		return a.Run(ctx, cmd)
 	}
 	return cmd.Run(ctx)
-}
-
-// tee writes to all writers that are not nil, one after another.
-func tee(writers ...io.Writer) io.Writer {
-	var all []io.Writer
-	for _, w := range writers {
-		if w != nil {
-			all = append(all, w)
-		}
-	}
-	return io.MultiWriter(all...)
 }
 
 // lock creates the caches and waits for other users of them to finish.
@@ -128,8 +125,8 @@ func (a *Apt) options() ([]string, error) {
 		// Translated descriptions are never read here.
 		"Acquire::Languages=none",
 		"Acquire::Retries=1",
-		"Acquire::http::Timeout=15",
-		"Acquire::https::Timeout=15",
+		"Acquire::http::Timeout=10",
+		"Acquire::https::Timeout=10",
 		"Dir::Cache=" + sandboxCache,
 		"Dir::State=" + BuildRoot + "/var/lib/apt",
 		"Dir::State::lists=" + sandboxLists + "/",

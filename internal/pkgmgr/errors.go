@@ -3,23 +3,34 @@ package pkgmgr
 import (
 	"bytes"
 	"fmt"
+	"io"
 	"regexp"
 	"strings"
+	"sync"
 )
 
-// transcript keeps the end of what a tool printed.
+// transcript passes on what a tool prints and keeps the end of it. Standard
+// output and error may be written at the same time.
 type transcript struct {
+	output io.Writer // may be nil
+
+	mu  sync.Mutex
 	buf []byte
 }
 
 const transcriptSize = 64 << 10
 
 func (t *transcript) Write(p []byte) (int, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	t.buf = append(t.buf, p...)
 	if over := len(t.buf) - 2*transcriptSize; over > 0 {
 		t.buf = append(t.buf[:0], t.buf[len(t.buf)-transcriptSize:]...)
 	}
-	return len(p), nil
+	if t.output == nil {
+		return len(p), nil
+	}
+	return t.output.Write(p)
 }
 
 // symptom recognises a failure in apt's output and says what it means.

@@ -57,7 +57,7 @@ func (a *Apt) solve(ctx context.Context, root string, request []string) (*soluti
 		return nil, fmt.Errorf("creating package cache: %w", err)
 	}
 	defer os.RemoveAll(tmp)
-	var stdout bytes.Buffer
+	var stdout, stderr bytes.Buffer
 	err = a.aptGet(ctx, aptRun{
 		args: append([]string{"install"}, request...),
 		root: root,
@@ -72,6 +72,7 @@ func (a *Apt) solve(ctx context.Context, root string, request []string) (*soluti
 		},
 		network: true,
 		stdout:  &stdout,
+		stderr:  &stderr,
 		ops:     []sandbox.Op{sandbox.Bind(tmp, "/solution")},
 	})
 	if err != nil {
@@ -89,7 +90,7 @@ func (a *Apt) solve(ctx context.Context, root string, request []string) (*soluti
 	if err != nil {
 		return nil, fmt.Errorf("reading apt's plan: %w", err)
 	}
-	s.Configure = explicit(stdout.String())
+	s.Configure = explicit(stderr.String())
 	auto := additional(stdout.String())
 	for i := range s.Packages {
 		p := &s.Packages[i]
@@ -176,8 +177,8 @@ func additional(output string) map[string]bool {
 	return names
 }
 
-// explicit reads from the dpkg commands that apt prints which packages it
-// would configure by name.
+// explicit reads from the dpkg commands that apt prints, on standard error,
+// which packages it would configure by name.
 func explicit(output string) []string {
 	var names []string
 	for line := range strings.Lines(output) {
@@ -247,7 +248,7 @@ func (a *Apt) solutionFile(key string) string {
 // "" when that cannot be told.
 func (a *Apt) solutionKey(requests ...[]string) string {
 	h := sha256.New()
-	fmt.Fprintln(h, "solution 2") // the format of the cache
+	fmt.Fprintln(h, "solution 3") // the format of the cache
 	options, err := a.options()
 	if err != nil {
 		return ""

@@ -288,6 +288,8 @@ func (a *Archive) streamFrom(ctx context.Context, tool string, consume func(io.R
 		_, werr = io.Copy(io.Discard, out)
 	} else {
 		cancel()
+		// dpkg-deb's own child holds standard error open until it cannot write any more.
+		out.Close()
 	}
 	err = cmd.Wait()
 	switch {

@@ -9,6 +9,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path"
 	"runtime"
@@ -199,7 +200,8 @@ type wave struct {
 	archives []*Archive
 	early    bool // preinst scripts come after unpacking
 
-	configure []string // packages to configure by name
+	needs     []string // packages that the next wave's scripts pre-depend on
+	configure []string // packages to configure by name, those among them
 	rest      bool     // configure everything else too
 	triggers  bool     // and process triggers
 }
@@ -210,21 +212,23 @@ type wave struct {
 func plan(g Group) ([]wave, error) {
 	var waves []wave
 	cur := wave{early: g.Bootstrap}
-	here := map[string]bool{} // names and provided names in cur
+	here := map[string]string{} // packages in cur by their and provided names
 	for _, name := range g.Archives {
 		a, err := Open(name)
 		if err != nil {
 			return append(waves, cur), err
 		}
 		_, script := a.Files["preinst"]
-		if !g.Bootstrap && script && mentions(a.Control.Get("Pre-Depends"), here) {
+		needs := among(relations(a.Control.Get("Pre-Depends")), here)
+		if !g.Bootstrap && script && len(needs) > 0 {
+			cur.needs = needs
 			waves = append(waves, cur)
 			cur = wave{}
 			clear(here)
 		}
 		cur.archives = append(cur.archives, a)
 		for _, n := range append(relations(a.Control.Get("Provides")), a.Control.Get("Package")) {
-			here[n] = true
+			here[n] = a.fullName()
 		}
 	}
 	if len(cur.archives) > 0 {
@@ -257,6 +261,14 @@ func assign(waves []wave, names []string) {
 		at = max(at, k)
 		waves[at].configure = append(waves[at].configure, n)
 	}
+	for k := range waves {
+		w := &waves[k]
+		for _, n := range w.needs {
+			if !slices.Contains(w.configure, n) {
+				w.configure = append(w.configure, n)
+			}
+		}
+	}
 }
 
 func (w *wave) close() {
@@ -280,8 +292,15 @@ func relations(field string) []string {
 	return names
 }
 
-func mentions(field string, names map[string]bool) bool {
-	return slices.ContainsFunc(relations(field), func(n string) bool { return names[n] })
+// among returns what the names stand for, those that are known.
+func among(names []string, known map[string]string) []string {
+	var all []string
+	for _, n := range names {
+		if p, ok := known[n]; ok && !slices.Contains(all, p) {
+			all = append(all, p)
+		}
+	}
+	return all
 }
 
 // wave unpacks the wave's packages and runs their preinst scripts.
@@ -304,6 +323,9 @@ func (in *Installer) wave(ctx context.Context, w wave) error {
 		if err := in.preinst(ctx, w.archives); err != nil {
 			return err
 		}
+		if err := in.divert(); err != nil {
+			return err
+		}
 	}
 	if err := in.db.add(packages); err != nil {
 		return fmt.Errorf("writing dpkg's database: %w", err)
@@ -314,6 +336,32 @@ func (in *Installer) wave(ctx context.Context, w wave) error {
 		}
 	}
 	in.started = true
+	return nil
+}
+
+// divert moves files that have been unpacked to where diversions want them
+// that preinst scripts made since.
+func (in *Installer) divert() error {
+	diversions, err := in.db.diversions()
+	if err != nil {
+		return err
+	}
+	for from, d := range diversions {
+		dir, err := in.tree.dir(path.Dir(from[1:]))
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		owner, ok := in.tree.owners[place{dir.dev, dir.ino, path.Base(from)}]
+		if !ok || owner == d.pkg {
+			continue
+		}
+		if err := in.root.Rename(from[1:], d.to[1:]); err != nil {
+			return fmt.Errorf("diverting %s: %w", from, err)
+		}
+	}
 	return nil
 }
 
@@ -355,6 +403,11 @@ func (in *Installer) unpack(ctx context.Context, w wave) ([]*unpacked, error) {
 		return nil, err
 	}
 	return packages, in.tree.finish()
+}
+
+// fullName is the package's name with its architecture.
+func (a *Archive) fullName() string {
+	return a.Control.Get("Package") + ":" + a.Control.Get("Architecture")
 }
 
 // size is the archive's size in bytes, a measure of the work it makes.

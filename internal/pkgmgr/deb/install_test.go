@@ -158,14 +158,14 @@ func TestWaves(t *testing.T) {
 		&debtest.Package{Name: "late", Control: script, Fields: "Pre-Depends: base, other | virtual\n"},
 		&debtest.Package{Name: "last"},
 	)
-	more.Configure = []string{"lib:amd64", "last:amd64", "plain:amd64"}
+	more.Configure = []string{"plain:amd64", "last:amd64", "early:amd64"}
 	if err := f.Install(t.Context(), boot, more); err != nil {
 		t.Fatal(err)
 	}
 	if d := cmp.Diff([]string{
 		"shell", "preinst base", "preinst dash", "configure [] false",
-		"shell", "preinst early", "configure [lib:amd64] false",
-		"shell", "preinst late", "configure [last:amd64 plain:amd64] false", "configure [] true",
+		"shell", "preinst early", "configure [plain:amd64 lib:amd64] false",
+		"shell", "preinst late", "configure [last:amd64 early:amd64] false", "configure [] true",
 	}, f.calls); d != "" {
 		t.Error(d)
 	}
@@ -280,6 +280,27 @@ func TestDiversionAndTriggers(t *testing.T) {
 	}
 	if got := f.read(t, "var/lib/dpkg/info/second.list"); !strings.Contains(got, "/usr/a\n") {
 		t.Errorf("list %q", got)
+	}
+}
+
+// TestLateDiversion checks that a diversion which a preinst script of the
+// minimal system makes applies to the files of the others.
+func TestLateDiversion(t *testing.T) {
+	f := newFixture(t)
+	f.Shell = func(context.Context, string) error {
+		return os.WriteFile(filepath.Join(f.dir, "var/lib/dpkg/diversions"),
+			[]byte("/a\n/a.first\nfirst\n/b\n/b.first\nfirst\n/none/c\n/none/d\nfirst\n"), 0o644)
+	}
+	g := group(t,
+		&debtest.Package{Name: "first", Control: map[string]string{"preinst": "#!/bin/sh\n"}, Files: []tar.Header{debtest.File("/b", 0o644)}},
+		&debtest.Package{Name: "second", Files: []tar.Header{debtest.File("/a", 0o644)}},
+	)
+	g.Bootstrap = true
+	if err := f.Install(t.Context(), g); err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff([]string{"d--------- .", "-rw-r--r-- a.first 1700000000", "-rw-r--r-- b 1700000000"}, f.files(t)); d != "" {
+		t.Error(d)
 	}
 }
 
