@@ -242,7 +242,7 @@ func TestDeadMirror(t *testing.T) {
 			nothingLeft := leavesNothing(t)
 			dir := newProject(t, map[string]string{"mkosi.conf": debianDirectory})
 			untouched := previous(t, dir, "image")
-			cmd := mkosi(dir, "--force", "--cache-dir", t.TempDir(), "--mirror", "http://"+addr+"/debian")
+			cmd := mkosi(dir, "--force", "--cache-directory", t.TempDir(), "--mirror", "http://"+addr+"/debian")
 			start := time.Now()
 			oneMessage(t, run(t, cmd), exitFailed, addr, "hint:")
 			if took := time.Since(start); took > 2*time.Minute {

@@ -87,7 +87,7 @@ func must(t *testing.T, cmd *exec.Cmd) string {
 
 // mkosi is the command that runs the program under test in a directory, with package caches shared by all tests.
 func mkosi(dir string, args ...string) *exec.Cmd {
-	all := []string{"-C", dir, "--package-cache-dir", filepath.Join(sharedDir, "packages")}
+	all := []string{"-C", dir, "--package-cache-directory", filepath.Join(sharedDir, "packages")}
 	return exec.Command(binary, append(all, args...)...)
 }
 

@@ -73,7 +73,7 @@ func run() error {
 		return err
 	}
 	args := []string{"--local-mirror", mirror, "--profile", "initrd", "--force",
-		"--package-cache-dir", filepath.Join(dir, "packages"), "--cache-dir", filepath.Join(dir, "cache")}
+		"--package-cache-directory", filepath.Join(dir, "packages"), "--cache-directory", filepath.Join(dir, "cache")}
 	ours := func(work string) *exec.Cmd { return exec.Command(exe, append([]string{"-C", work}, args...)...) }
 	theirs := func(work string) *exec.Cmd {
 		cmd := exec.Command(runner, append([]string{dir, "mkosi", "-C", work, "--debug-timing", "--workspace-dir", filepath.Dir(work)}, args...)...)

@@ -22,8 +22,6 @@ type Builder struct {
 	Config *config.Config
 	Host   host.Facts
 	UI     *ui.Printer
-	// KeepWorkspace leaves the workspace of a failed image behind: --debug-workspace.
-	KeepWorkspace bool
 
 	session sandbox.Session
 	work    *tree.Staging // of the whole build
@@ -96,7 +94,7 @@ func (b *Builder) job(ctx context.Context, job *Job) error {
 	start := time.Now()
 	inMemory := b.useMemory(job.Image)
 	size, err := b.image(ctx, job.Image, inMemory)
-	if inMemory && ctx.Err() == nil && isNoSpace(err) {
+	if inMemory && ctx.Err() == nil && IsNoSpace(err) {
 		b.UI.Infof(job.Image.Image, "does not fit into memory, building it again on disk")
 		size, err = b.image(ctx, job.Image, false)
 	}
@@ -132,8 +130,8 @@ func homeCache(h host.Facts) string {
 	return filepath.Join(h.Home, ".cache")
 }
 
-// isNoSpace reports whether something failed because a file system was full. Programs say so in words only.
-func isNoSpace(err error) bool {
+// IsNoSpace reports whether something failed because a file system was full. Programs say so in words only.
+func IsNoSpace(err error) bool {
 	return err != nil && (errors.Is(err, errNoSpace) || strings.Contains(err.Error(), errNoSpace.Error()))
 }
 

@@ -44,7 +44,7 @@ func (b *Builder) image(ctx context.Context, img *config.Image, inMemory bool) (
 	if m.stage, err = tree.Stage(ctx, outputDir); err != nil {
 		return 0, err
 	}
-	defer func() { err = errors.Join(err, m.close(err)) }()
+	defer func() { err = errors.Join(err, m.close()) }()
 	if err := m.makeWorkspace(inMemory); err != nil {
 		return 0, err
 	}
@@ -105,14 +105,11 @@ func (m *image) makeWorkspace(inMemory bool) error {
 	return nil
 }
 
-// close gives back everything that the image held. cause is why it ended, nil for success.
-func (m *image) close(cause error) error {
+// close gives back everything that the image held.
+func (m *image) close() error {
 	var errs []error
 	if m.unmount != nil {
 		errs = append(errs, m.unmount())
-	}
-	if cause != nil && m.b.KeepWorkspace {
-		m.b.UI.Infof(m.Image.Image, "the workspace is left in %s", m.work)
 	}
 	// A workspace in memory goes with its mount; whatever lies on disk is removed with the build's own workspace, but
 	// for the name, which a second try wants.

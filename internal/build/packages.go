@@ -59,7 +59,6 @@ func (m *image) packageManager(ctx context.Context) (*pkgmgr.Apt, error) {
 	apt.IgnoreOwners = m.b.session.SingleUser
 	apt.Env = environment(m.Image)
 	apt.Run = m.runPackageTool
-	apt.Log = func(format string, args ...any) { m.b.UI.Debugf(m.Image.Image, format, args...) }
 	apt.Output = nil
 	if m.b.UI.Debugging() {
 		apt.Output = m.b.UI.Writer(m.Image.Image)
@@ -106,7 +105,7 @@ func (m *image) prepareSources(ctx context.Context, n int) (apt pkgmgr.Apt, err 
 		Release:          m.Release,
 		Architecture:     string(m.Architecture),
 		Sources:          sources,
-		MetadataDir:      m.metadataDir(packageCache),
+		MetadataDir:      packageCache,
 		PackageDir:       packageCache,
 		NoKeyCheck:       !m.RepositoryKeyCheck,
 		Proxy:            m.ProxyUrl,
@@ -122,6 +121,9 @@ func (m *image) prepareSources(ctx context.Context, n int) (apt pkgmgr.Apt, err 
 	}
 	if m.b.UI.Debugging() {
 		apt.Output = m.b.UI.Writer(m.Image.Image)
+	}
+	if m.CacheDirectory != "" {
+		apt.MetadataDir = MetadataDir(m.Image)
 	}
 	if len(m.PackageDirectories) > 0 {
 		apt.RepositoryDir = filepath.Join(dir, "repository")
@@ -185,15 +187,17 @@ func (m *image) packageCacheDir() string {
 			dir = filepath.Join(m.b.Host.Home, ".cache/mkosi")
 		}
 	}
-	return filepath.Join(dir, strings.Join([]string{string(m.Distribution), m.Release, string(m.Architecture)}, "~"))
+	return filepath.Join(dir, sourceName(m.Image))
 }
 
-// metadataDir is where the repositories' metadata is kept: in CacheDirectory= if there is one, else with the packages.
-func (m *image) metadataDir(packageCache string) string {
-	if m.CacheDirectory == "" {
-		return packageCache
-	}
-	return filepath.Join(m.CacheDirectory, filepath.Base(packageCache)+"~main.metadata.cache")
+// sourceName tells the packages of one distribution, release and architecture from others, as a file name.
+func sourceName(img *config.Image) string {
+	return strings.Join([]string{string(img.Distribution), img.Release, string(img.Architecture)}, "~")
+}
+
+// MetadataDir is where the repositories' metadata is kept in CacheDirectory=, which has to be set.
+func MetadataDir(img *config.Image) string {
+	return filepath.Join(img.CacheDirectory, sourceName(img)+"~main.metadata.cache")
 }
 
 // environment returns Environment= as NAME=value.
@@ -218,13 +222,25 @@ func (m *image) installPackages(ctx context.Context) error {
 		if !pathExists(filepath.Join(m.root, "var/lib/dpkg/status")) {
 			return errors.New("the base tree has no package database, so no packages can be installed on top of it: build it with CleanPackageMetadata=no")
 		}
-		return m.step("installing "+list(m.Packages), func() error { return apt.Install(ctx, m.root, m.Packages) })
+		return m.install(apt, list(m.Packages), func() error { return apt.Install(ctx, m.root, m.Packages) })
 	}
-	text := "installing " + apt.Distribution.PrettyName + " " + m.Release
+	text := apt.Distribution.PrettyName + " " + m.Release
 	if len(m.Packages) > 0 {
 		text += " with " + list(m.Packages)
 	}
-	return m.step(text, func() error { return apt.Bootstrap(ctx, m.root, m.Packages) })
+	return m.install(apt, text, func() error { return apt.Bootstrap(ctx, m.root, m.Packages) })
+}
+
+// install runs an installation as a step that tells how far it is.
+func (m *image) install(apt *pkgmgr.Apt, what string, fn func() error) error {
+	s := m.b.UI.Begin(m.Image.Image, "installing %s", what)
+	apt.Log = func(format string, args ...any) {
+		s.Note(format, args...)
+		m.b.UI.Debugf(m.Image.Image, format, args...)
+	}
+	err := fn()
+	s.End(err)
+	return err
 }
 
 // list names a few packages, or counts many.

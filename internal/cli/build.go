@@ -7,12 +7,16 @@ import (
 	"strings"
 
 	"github.com/mkosi-go/mkosi/internal/build"
+	"github.com/mkosi-go/mkosi/internal/config"
 	"github.com/mkosi-go/mkosi/internal/sandbox"
 )
 
 // build builds the images. The plan is made twice: before the session begins, so that whatever is wrong with the
 // configuration is said by the process that the user started, and inside.
 func (a *app) build(ctx context.Context) error {
+	if err := refuseOptions(a.cfg.Options); err != nil {
+		return err
+	}
 	inside := sandbox.Current()
 	if !inside.Active {
 		a.warn()
@@ -38,8 +42,20 @@ func (a *app) build(ctx context.Context) error {
 	if inside.SingleUser {
 		a.ui.Warnf("", "all files of the images will belong to root: %s", inside.Reason)
 	}
-	b := &build.Builder{Config: a.cfg, Host: a.host, UI: a.ui, KeepWorkspace: a.cfg.Options.DebugWorkspace}
+	b := &build.Builder{Config: a.cfg, Host: a.host, UI: a.ui}
 	return b.Run(ctx, plan)
+}
+
+// refuseOptions names the options that a build does not honour yet.
+func refuseOptions(o config.Options) error {
+	for option, given := range map[string]bool{
+		"--debug-shell": o.DebugShell, "--debug-workspace": o.DebugWorkspace, "--debug-sandbox": o.DebugSandbox, "--auto-bump": o.AutoBump,
+	} {
+		if given {
+			return &config.Error{Msg: option + " is not supported yet"}
+		}
+	}
+	return nil
 }
 
 // outerUID returns the number that root of this process's user namespace has outside; see user_namespaces(7).

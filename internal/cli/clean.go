@@ -8,31 +8,42 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/mkosi-go/mkosi/internal/build"
 	"github.com/mkosi-go/mkosi/internal/config"
 	"github.com/mkosi-go/mkosi/internal/tree"
 )
 
-// clean removes the outputs of all images.
+// clean removes the outputs of all images, and with --force the metadata of their packages as well.
 func (a *app) clean(ctx context.Context) error {
 	a.warn()
 	for _, img := range a.cfg.Images {
-		if img.Format == config.FormatNone {
-			continue
+		var paths []string
+		if img.Format != config.FormatNone {
+			paths = append(paths, img.OutputPath(a.cfg.Dir))
+			if link := img.SymlinkName(); link != "" {
+				paths = append(paths, filepath.Join(img.OutputDir(a.cfg.Dir), link))
+			}
 		}
-		dir := img.OutputDir(a.cfg.Dir)
-		for _, name := range []string{img.OutputName(), img.SymlinkName()} {
-			if name == "" {
-				continue
+		if a.cfg.Options.Force > 0 && img.CacheDirectory != "" {
+			paths = append(paths, build.MetadataDir(img))
+		}
+		for _, path := range paths {
+			if err := a.remove(ctx, img.Image, path); err != nil {
+				return err
 			}
-			path := filepath.Join(dir, name)
-			if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
-				continue
-			}
-			if err := tree.RemoveAll(ctx, path); err != nil {
-				return fmt.Errorf("removing %s: %w", path, err)
-			}
-			a.ui.Infof(img.Image, "removed %s", path)
 		}
 	}
+	return nil
+}
+
+// remove removes what is at path, if anything is.
+func (a *app) remove(ctx context.Context, image, path string) error {
+	if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err := tree.RemoveAll(ctx, path); err != nil {
+		return fmt.Errorf("removing %s: %w", path, err)
+	}
+	a.ui.Infof(image, "removed %s", path)
 	return nil
 }

@@ -110,11 +110,11 @@ func signalContext() (context.Context, func()) {
 
 // run loads the configuration and does what the verb says.
 func (a *app) run(ctx context.Context) error {
-	cfg, err := config.Load(ctx, config.LoadOptions{Args: a.args, Dir: a.dir, Host: a.host, Rand: rand.Reader})
+	cfg, err := config.Load(ctx, config.LoadOptions{Args: a.args, Dir: a.dir, Host: a.host, Rand: rand.Reader, Run: host.Output})
+	a.cfg = cfg
 	if err != nil {
 		return err
 	}
-	a.cfg = cfg
 	switch {
 	case cfg.Options.Help:
 		return a.help(ctx)
@@ -191,6 +191,9 @@ func explain(err error) (hint string, usage bool) {
 	var hinted interface{ Hint() string }
 	if errors.As(err, &hinted) {
 		return hinted.Hint(), false
+	}
+	if build.IsNoSpace(err) {
+		return "make room on the file system of OutputDirectory= or WorkspaceDirectory=, or name another one", false
 	}
 	return "", false
 }

@@ -48,7 +48,7 @@ type Request struct {
 // Sources returns the repositories of the distribution for the request.
 func (d *Distribution) Sources(r *Request) ([]Source, error) {
 	if r.Snapshot != "" {
-		return nil, fmt.Errorf("Snapshot=%s: building %s from a snapshot is not supported yet", r.Snapshot, d.PrettyName)
+		return nil, fmt.Errorf("building %s from a snapshot is not supported yet: Snapshot=%s", d.PrettyName, r.Snapshot)
 	}
 	if r.Release == "" {
 		return nil, fmt.Errorf("no release of %s given", d.PrettyName)

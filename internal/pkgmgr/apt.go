@@ -4,8 +4,11 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"net/url"
 	"os"
+	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/mkosi-go/mkosi/internal/distro"
@@ -82,12 +85,16 @@ func (a *Apt) Sync(ctx context.Context) error {
 	return a.aptGet(ctx, aptRun{args: []string{"update"}, options: noCache, network: true})
 }
 
-// Synced tells whether MetadataDir holds metadata, of any age. CacheOnly=
-// decides whether Sync is wanted then.
+// Synced tells whether MetadataDir holds metadata, of any age, of a
+// repository that is not local. CacheOnly= decides whether Sync is wanted
+// then.
 func (a *Apt) Synced() bool {
-	for _, pattern := range []string{"*_Packages*", "*Release"} {
-		m, err := filepath.Glob(filepath.Join(a.listsDir(), pattern))
-		if err == nil && len(m) > 0 {
+	entries, err := os.ReadDir(a.listsDir())
+	if err != nil {
+		return false
+	}
+	for _, e := range entries {
+		if strings.Contains(e.Name(), "_Packages") && !strings.HasPrefix(e.Name(), "_repository_") {
 			return true
 		}
 	}
@@ -112,10 +119,13 @@ func (a *Apt) Remove(ctx context.Context, root string, packages []string) error 
 	if len(packages) == 0 {
 		return nil
 	}
-	return a.aptGet(ctx, aptRun{
+	if err := a.aptGet(ctx, aptRun{
 		args: append([]string{"purge"}, packages...),
 		root: root, scripts: true,
-	})
+	}); err != nil {
+		return err
+	}
+	return a.settle(root)
 }
 
 // Clean removes the package manager's metadata from root:
@@ -195,13 +205,32 @@ const (
 
 // hostPath translates the path of a package in the sandbox to the host's.
 func (a *Apt) hostPath(p string) (string, error) {
+	p = path.Clean(p)
 	if name, ok := strings.CutPrefix(p, sandboxArchives+"/"); ok && !strings.Contains(name, "/") {
 		return filepath.Join(a.archivesDir(), name), nil
 	}
 	if name, ok := strings.CutPrefix(p, sandboxRepository+"/"); ok && a.RepositoryDir != "" {
-		if name = filepath.Clean(name); !strings.Contains(name, "/") {
-			return filepath.Join(a.RepositoryDir, name), nil
+		return filepath.Join(a.RepositoryDir, name), nil
+	}
+	for _, dir := range a.mirrorDirs() {
+		if strings.HasPrefix(p, dir+"/") {
+			return p, nil
 		}
 	}
 	return "", fmt.Errorf("apt wants a package from an unexpected place: %s", p)
+}
+
+// mirrorDirs lists the directories of this machine that are repositories, as
+// Mirror=file:///srv/debian makes them.
+func (a *Apt) mirrorDirs() []string {
+	var dirs []string
+	for _, s := range a.Sources {
+		for _, uri := range s.URIs {
+			if u, err := url.Parse(uri); err == nil && u.Scheme == "file" && path.IsAbs(u.Path) {
+				dirs = append(dirs, path.Clean(u.Path))
+			}
+		}
+	}
+	slices.Sort(dirs)
+	return slices.Compact(dirs)
 }

@@ -48,6 +48,7 @@ func TestExplain(t *testing.T) {
 		{"E: Version '1.2' for 'a' was not found\n", "package a is not available in version 1.2"},
 		{"W: Failed to fetch http://m.example/debian/dists/x/InRelease  Could not connect to m.example:80 (192.0.2.1), connection timed out\nE: Some index files failed to download.\n",
 			"cannot download http://m.example/debian/dists/x/InRelease: Could not connect to m.example:80 (192.0.2.1), connection timed out; check the network"},
+		{"E: Failed to fetch http://m.example/pool/a_1_amd64.deb  404  Not Found [IP: 192.0.2.1 80]\n", "http://m.example/pool/a_1_amd64.deb is not on the mirror any more"},
 		{"W: GPG error: http://m.example/debian trixie InRelease: The following signatures couldn't be verified because the public key is not available: NO_PUBKEY 0E98404D386FA1D9\nE: The repository 'http://m.example/debian trixie InRelease' is not signed.\n",
 			"the repository http://m.example/debian is not signed by a key that is trusted (NO_PUBKEY 0E98404D386FA1D9)"},
 		{"E: The repository 'file:/r trixie Release' is not signed.\n", "the repository file:/r trixie Release is not signed; if it is to be trusted"},

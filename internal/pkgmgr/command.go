@@ -227,6 +227,9 @@ func (a *Apt) ops(root string, scripts bool) []sandbox.Op {
 	if a.RepositoryDir != "" {
 		ops = append(ops, sandbox.BindReadOnly(a.RepositoryDir, sandboxRepository))
 	}
+	for _, dir := range a.mirrorDirs() {
+		ops = append(ops, sandbox.BindReadOnly(dir, dir))
+	}
 	for target, source := range map[string]string{
 		"/proxy.cacert":     a.ProxyCA,
 		"/proxy.clientcert": a.ProxyCertificate,

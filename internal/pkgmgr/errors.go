@@ -58,6 +58,8 @@ var symptoms = []symptom{
 		"the repository %[1]s %[2]s is not signed; if it is to be trusted all the same, set RepositoryKeyCheck=no or mark it as trusted in the sandbox tree"},
 	{regexp.MustCompile(`(?m)^E: The repository '(\S+) ([^']*)' (?:does not have a Release file|no longer has a Release file)`),
 		"there is no repository at %[1]s for %[2]s; check Release= and Mirror="},
+	{regexp.MustCompile(`(?m)^E: Failed to fetch (\S+\.deb)\s+404`),
+		"%[1]s is not on the mirror any more: the cached metadata is out of date; update it, or name another mirror with Mirror="},
 	{regexp.MustCompile(`(?m)^[WE]: Failed to fetch (\S+)\s+(.*)`),
 		"cannot download %[1]s: %[2]s; check the network, or name another mirror with Mirror="},
 	{regexp.MustCompile(`(?m)^E: (You don't have enough free space in \S+|.*No space left on device.*)`),

@@ -17,6 +17,7 @@ import (
 	"strings"
 
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
 )
 
 // ErrUnsuitable is wrapped by the error for packages that only dpkg itself
@@ -215,6 +216,9 @@ func plan(g Group) ([]wave, error) {
 	here := map[string]string{} // packages in cur by their and provided names
 	for _, name := range g.Archives {
 		a, err := Open(name)
+		if errors.Is(err, unix.EMFILE) {
+			err = fmt.Errorf("%w: more packages than files may be open at the same time", ErrUnsuitable)
+		}
 		if err != nil {
 			return append(waves, cur), err
 		}

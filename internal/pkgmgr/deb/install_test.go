@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
 
 	"github.com/mkosi-go/mkosi/internal/pkgmgr/debtest"
 )
@@ -202,6 +203,34 @@ func TestConflict(t *testing.T) {
 				t.Errorf("status became %q", got)
 			}
 		})
+	}
+}
+
+// TestFewOpenFiles checks that packages with more directories than can be
+// open are left to dpkg.
+func TestFewOpenFiles(t *testing.T) {
+	p := &debtest.Package{Name: "wide"}
+	for i := range 200 {
+		p.Files = append(p.Files, debtest.Dir(fmt.Sprintf("/%d", i)))
+	}
+	f := newFixture(t)
+	g := group(t, p)
+	var old unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &old); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: 100, Max: old.Max}); err != nil {
+		t.Fatal(err)
+	}
+	err := f.Install(t.Context(), g)
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &old); err != nil {
+		t.Fatal(err)
+	}
+	if !errors.Is(err, ErrUnsuitable) {
+		t.Errorf("error %v", err)
+	}
+	if d := cmp.Diff([]string{"d--------- ."}, f.files(t)); d != "" {
+		t.Error(d)
 	}
 }
 

@@ -79,12 +79,17 @@ func openTree(root string, ignoreOwners bool) (*tree, error) {
 func (t *tree) forget() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.closeDirs()
+	clear(t.made)
+	t.claimed, t.created = nil, nil
+}
+
+// closeDirs closes all directories. mu is held.
+func (t *tree) closeDirs() {
 	for _, d := range t.dirs {
 		unix.Close(d.fd)
 	}
 	clear(t.dirs)
-	clear(t.made)
-	t.claimed, t.created = nil, nil
 }
 
 func (t *tree) close() {
@@ -113,6 +118,9 @@ func (t *tree) dir(p string) (*directory, error) {
 		Flags:   unix.O_PATH | unix.O_DIRECTORY | unix.O_CLOEXEC,
 		Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS,
 	})
+	if errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE) {
+		return nil, conflict("the packages have more directories than files may be open at the same time")
+	}
 	if err != nil {
 		return nil, &os.PathError{Op: "open", Path: "/" + p, Err: err}
 	}
@@ -138,6 +146,7 @@ func (t *tree) mkdir(p string, a *attributes) error {
 		switch err := unix.Mkdirat(parent.fd, path.Base(p), 0o700); {
 		case err == nil:
 			fresh = true
+			t.note(path.Dir(p), path.Base(p))
 		case !errors.Is(err, unix.EEXIST):
 			return &os.PathError{Op: "mkdir", Path: "/" + p, Err: err}
 		}
@@ -152,7 +161,6 @@ func (t *tree) mkdir(p string, a *attributes) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if fresh {
-		t.created = append(t.created, created{path.Dir(p), path.Base(p)})
 		t.made[d.inode] = &attributes{path: p, order: unknownOrder}
 	}
 	// A directory that was there before the wave keeps its attributes.
@@ -238,8 +246,14 @@ func (t *tree) undo() {
 	for _, p := range t.claimed {
 		delete(t.owners, p)
 	}
+	t.closeDirs() // undoing needs a few of its own
 	t.mu.Unlock()
 	for i := len(list) - 1; i >= 0; i-- {
+		if i%256 == 0 {
+			t.mu.Lock()
+			t.closeDirs()
+			t.mu.Unlock()
+		}
 		c := list[i]
 		d, err := t.dir(c.dir)
 		if err != nil {

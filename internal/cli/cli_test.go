@@ -1,0 +1,49 @@
+package cli
+
+import (
+	"errors"
+	"os"
+	"syscall"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/mkosi-go/mkosi/internal/build"
+	"github.com/mkosi-go/mkosi/internal/config"
+	"github.com/mkosi-go/mkosi/internal/sandbox"
+	"github.com/mkosi-go/mkosi/internal/ui"
+)
+
+func TestMain(m *testing.M) {
+	if sandbox.Reexecuted() {
+		sandbox.Main()
+	}
+	testscript.Main(m, map[string]func(){
+		"mkosi": func() { os.Exit(Main(os.Args[1:])) },
+	})
+}
+
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{Dir: "testdata"})
+}
+
+func TestReportExitCodes(t *testing.T) {
+	for name, tt := range map[string]struct {
+		err  error
+		want int
+	}{
+		"none":          {nil, ExitOK},
+		"failure":       {errors.New("x"), ExitFailed},
+		"configuration": {&config.Error{Msg: "x"}, ExitUsage},
+		"plan":          {errors.Join(&build.ConfigError{Err: errors.New("a")}, &build.ConfigError{Err: errors.New("b")}), ExitUsage},
+		"interrupt":     {&build.ImageError{Image: "i", Err: signalError{syscall.SIGINT}}, 130},
+	} {
+		if got := report(ui.New(discard{}, ui.Options{}), tt.err); got != tt.want {
+			t.Errorf("%s: exit code %d, want %d", name, got, tt.want)
+		}
+	}
+}
+
+type discard struct{}
+
+func (discard) Write(b []byte) (int, error) { return len(b), nil }
