@@ -287,9 +287,14 @@ func TestDebFastPath(t *testing.T) {
 // as an ordinary user.
 const userRoot = "MKOSI_TEST_USER_ROOT"
 
+// init makes this binary a sandbox's first process, or the user of
+// TestDebUser, before any test is set up.
 func init() {
+	if sandbox.Reexecuted() {
+		sandbox.Main()
+	}
 	root := os.Getenv(userRoot)
-	if root == "" || sandbox.Reexecuted() {
+	if root == "" {
 		return
 	}
 	a, err := openApt(filepath.Dir(root), filepath.Join(filepath.Dir(root), "etc"))

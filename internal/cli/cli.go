@@ -165,6 +165,15 @@ func report(p *ui.Printer, err error) int {
 	return code
 }
 
+// hintError is an error with what to do about it.
+type hintError struct {
+	error
+	hint string
+}
+
+func (e *hintError) Hint() string  { return e.hint }
+func (e *hintError) Unwrap() error { return e.error }
+
 // flatten returns the errors that errors.Join joined.
 func flatten(err error) []error {
 	joined, ok := err.(interface{ Unwrap() []error })

@@ -3,6 +3,8 @@ package cli
 import (
 	"context"
 	"crypto/rand"
+	"errors"
+	"io/fs"
 	"path/filepath"
 	"strings"
 	"time"
@@ -24,7 +26,9 @@ func (a *app) genkey(context.Context) error {
 		return err
 	}
 	keyPath, certPath := filepath.Join(a.cfg.Dir, "mkosi.key"), filepath.Join(a.cfg.Dir, "mkosi.crt")
-	if err := keys.WriteFiles(keyPath, certPath, key, cert, o.Force > 0); err != nil {
+	if err := keys.WriteFiles(keyPath, certPath, key, cert, o.Force > 0); errors.Is(err, fs.ErrExist) {
+		return &hintError{err, "use --force to replace it, and everything that it signed will have to be signed again"}
+	} else if err != nil {
 		return err
 	}
 	a.ui.Infof("", "wrote %s and %s, valid for %d days: renew them before that", keyPath, certPath, o.GenkeyValidDays)

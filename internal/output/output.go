@@ -40,7 +40,7 @@ func Write(ctx context.Context, r Request) ([]string, error) {
 	case config.FormatSysext, config.FormatConfext:
 		write = writeExtension
 	default:
-		return nil, fmt.Errorf("Format=%s is not supported yet", r.Image.Format)
+		return nil, fmt.Errorf("the output format %s is not supported yet", r.Image.Format)
 	}
 	name := r.Image.OutputName()
 	path := filepath.Join(r.Dir, name)
