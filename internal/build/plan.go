@@ -86,11 +86,20 @@ func needs(cfg *config.Config, job *Job, earlier []*Job) []*Job {
 		reads := slices.ContainsFunc(inputs, func(p string) bool {
 			return within(output, p) || within(p, output) || p == filepath.Join(e.Image.OutputDir(cfg.Dir), e.Image.SymlinkName())
 		})
-		if reads || hasScripts(job.Image) || slices.Contains(job.Image.Dependencies, e.Image.Image) {
+		if reads || hasScripts(job.Image) || slices.Contains(dependencies(job.Image), e.Image.Image) {
 			list = append(list, e)
 		}
 	}
 	return list
+}
+
+// dependencies returns the images that Dependencies= names. A main image that names none has all images as its
+// dependencies, which says that they are to be built, not that it has to wait for them.
+func dependencies(img *config.Image) []string {
+	if img.Image == config.MainImage && len(img.Origin("Dependencies")) == 0 {
+		return nil
+	}
+	return img.Dependencies
 }
 
 // inputPaths are the paths that an image's settings read at build time.

@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/mkosi-go/mkosi/internal/config"
+	"github.com/mkosi-go/mkosi/internal/host"
 )
 
 // tutorial is a configuration with a base, an extension that names it, a main image that reads it, and one that is
@@ -25,7 +26,10 @@ func tutorial(dir string) *config.Config {
 		image("base", func(*config.Image) {}),
 		image("btrfs", func(i *config.Image) { i.Dependencies = []string{"base"} }),
 		image("other", func(*config.Image) {}),
-		image("main", func(i *config.Image) { i.BaseTrees = []string{filepath.Join(out, "base")} }),
+		image("main", func(i *config.Image) {
+			i.BaseTrees = []string{filepath.Join(out, "base")}
+			i.Dependencies = []string{"base", "btrfs", "other"} // as config computes it
+		}),
 	}}
 }
 
@@ -116,5 +120,27 @@ func TestHumanBytes(t *testing.T) {
 	}
 	if want := []string{"0B", "1023B", "1.0K", "7.0M", "5.0G"}; !slices.Equal(got, want) {
 		t.Errorf("got %v, want %v", got, want)
+	}
+}
+
+// The tutorial as it is read: the extension and the initrd wait for the base, and not for each other.
+func TestPlanOfTheTutorial(t *testing.T) {
+	dir, err := filepath.Abs("../../examples/sysext")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg, err := config.Load(t.Context(), config.LoadOptions{
+		Args: []string{"--profile", "initrd", "--force"}, Dir: dir,
+		Host: host.Facts{Distribution: "debian", VersionID: "12", Codename: "bookworm", Architecture: "x86-64", CPUs: 2},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	plan, err := NewPlan(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(map[string][]string{"btrfs": {"base"}, "main": {"base"}}, needed(plan)); diff != "" {
+		t.Error(diff)
 	}
 }
