@@ -82,7 +82,10 @@ func firstBootFiles(root *os.Root, img *config.Image) error {
 	}
 	keymap := ""
 	if img.Keymap != "" {
-		keymap = "KEYMAP=" + img.Keymap + "\n"
+		var err error
+		if keymap, err = vconsole(root, img.Keymap); err != nil {
+			return err
+		}
 	}
 	hostname := ""
 	if img.Hostname != "" {
