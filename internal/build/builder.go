@@ -132,7 +132,7 @@ func homeCache(h host.Facts) string {
 
 // IsNoSpace reports whether something failed because a file system was full. Programs say so in words only.
 func IsNoSpace(err error) bool {
-	return err != nil && (errors.Is(err, errNoSpace) || strings.Contains(err.Error(), errNoSpace.Error()))
+	return err != nil && (errors.Is(err, errNoSpace) || strings.Contains(strings.ToLower(err.Error()), errNoSpace.Error()))
 }
 
 func humanBytes(n int64) string {

@@ -198,7 +198,7 @@ func explain(err error) (hint string, usage bool) {
 		return planErr.Hint, true
 	}
 	var hinted interface{ Hint() string }
-	if errors.As(err, &hinted) {
+	if errors.As(err, &hinted) && hinted.Hint() != "" {
 		return hinted.Hint(), false
 	}
 	if build.IsNoSpace(err) {

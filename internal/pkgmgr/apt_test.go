@@ -40,27 +40,31 @@ func failing(text string) func(c *sandbox.Cmd) error {
 }
 
 func TestExplain(t *testing.T) {
-	for _, test := range []struct{ output, want string }{
+	for _, test := range []struct{ output, want, hint string }{
 		{"Reading package lists...\nE: Unable to locate package sytemd\n",
-			"package sytemd does not exist in the configured repositories; check the spelling, Release= and Repositories=: apt-get exited with status 100"},
-		{"E: Couldn't find any package by glob 'foo*'\n", "package foo* does not exist"},
-		{"E: Package 'a' has no installation candidate\n", "package a is known but no repository offers it"},
-		{"E: Version '1.2' for 'a' was not found\n", "package a is not available in version 1.2"},
+			"package sytemd does not exist in the configured repositories", "check the spelling, Release= and Repositories="},
+		{"E: Couldn't find any package by glob 'foo*'\n", "package foo* does not exist", "check the spelling, Release= and Repositories="},
+		{"E: Package 'a' has no installation candidate\n", "package a is known but no repository offers it", "check Release= and Repositories="},
+		{"E: Version '1.2' for 'a' was not found\n", "package a is not available in version 1.2", ""},
 		{"W: Failed to fetch http://m.example/debian/dists/x/InRelease  Could not connect to m.example:80 (192.0.2.1), connection timed out\nE: Some index files failed to download.\n",
-			"cannot download http://m.example/debian/dists/x/InRelease: Could not connect to m.example:80 (192.0.2.1), connection timed out; check the network"},
-		{"E: Failed to fetch http://m.example/pool/a_1_amd64.deb  404  Not Found [IP: 192.0.2.1 80]\n", "http://m.example/pool/a_1_amd64.deb is not on the mirror any more"},
+			"cannot download http://m.example/debian/dists/x/InRelease: Could not connect to m.example:80 (192.0.2.1), connection timed out", "check the network, or name another mirror with Mirror="},
+		{"E: Failed to fetch http://m.example/pool/a_1_amd64.deb  404  Not Found [IP: 192.0.2.1 80]\n", "http://m.example/pool/a_1_amd64.deb is not on the mirror any more", "update the metadata (CacheOnly=never), or name another mirror with Mirror="},
 		{"W: GPG error: http://m.example/debian trixie InRelease: The following signatures couldn't be verified because the public key is not available: NO_PUBKEY 0E98404D386FA1D9\nE: The repository 'http://m.example/debian trixie InRelease' is not signed.\n",
-			"the repository http://m.example/debian is not signed by a key that is trusted (NO_PUBKEY 0E98404D386FA1D9)"},
-		{"E: The repository 'file:/r trixie Release' is not signed.\n", "the repository file:/r trixie Release is not signed; if it is to be trusted"},
-		{"E: The repository 'http://m.example nosuch Release' does not have a Release file.\n", "there is no repository at http://m.example for nosuch Release"},
-		{"E: Something new\nE: And more\n", "apt-get failed: Something new; And more"},
+			"the repository http://m.example/debian is not signed by a key that is trusted (NO_PUBKEY 0E98404D386FA1D9)", untrustedHint},
+		{"E: The repository 'file:/r trixie Release' is not signed.\n", "the repository file:/r trixie Release is not signed", "if it is to be trusted all the same, set RepositoryKeyCheck=no or mark it as trusted in the sandbox tree"},
+		{"E: The repository 'http://m.example nosuch Release' does not have a Release file.\n", "there is no repository at http://m.example for nosuch Release", "check Release= and Mirror="},
+		{"E: Something new\nE: And more\n", "apt-get failed: Something new; And more", ""},
 		{"dpkg: error processing package a (--configure):\n installed a package post-installation script subprocess returned error exit status 1\nE: Sub-process /usr/bin/dpkg returned an error code (1)\n",
-			"dpkg cannot install a: installed a package post-installation script"},
+			"dpkg cannot install a: installed a package post-installation script", ""},
 	} {
 		a := newTestApt(t, failing(test.output))
 		err := a.Install(t.Context(), t.TempDir(), []string{"x"})
 		if err == nil || !strings.HasPrefix(err.Error(), test.want) {
 			t.Errorf("error %v\nwant  %s", err, test.want)
+		}
+		var told *Error
+		if !errors.As(err, &told) || told.Hint() != test.hint {
+			t.Errorf("error %v does not hint %q", err, test.hint)
 		}
 		var e *sandbox.ExitError
 		if !errors.As(err, &e) || e.Code != 100 {

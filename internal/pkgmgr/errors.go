@@ -36,38 +36,61 @@ func (t *transcript) Write(p []byte) (int, error) {
 // symptom recognises a failure in apt's output and says what it means.
 type symptom struct {
 	pattern *regexp.Regexp
-	// sentence takes the pattern's groups as %[1]s and so on.
-	sentence string
+	// sentence and hint take the pattern's groups as %[1]s and so on.
+	sentence, hint string
 }
 
-const untrusted = "the repository %[1]s is not signed by a key that is trusted (%[2]s); " +
-	"install the distribution's keyring package on this machine, or name the right key in the sandbox tree"
+// Error is a failure of apt or dpkg, told in a sentence.
+type Error struct {
+	Msg  string // what is wrong
+	hint string
+	err  error // of the command
+}
+
+func (e *Error) Error() string { return e.Msg }
+
+// Hint says what to do, or is empty.
+func (e *Error) Hint() string { return e.hint }
+
+// Unwrap returns the failure of the command.
+func (e *Error) Unwrap() error { return e.err }
+
+const (
+	untrusted     = "the repository %[1]s is not signed by a key that is trusted (%[2]s)"
+	untrustedHint = "install the distribution's keyring package on this machine, or name the right key in the sandbox tree"
+)
 
 // symptoms are looked for in order: causes before consequences. apt's own
 // messages are stable under LANG=C.UTF-8.
 var symptoms = []symptom{
 	{regexp.MustCompile(`(?m)^E: (?:Unable to locate package|Couldn't find any package by (?:glob|regex)) '?([^'\s]+)'?`),
-		"package %[1]s does not exist in the configured repositories; check the spelling, Release= and Repositories="},
+		"package %[1]s does not exist in the configured repositories",
+		"check the spelling, Release= and Repositories="},
 	{regexp.MustCompile(`(?m)^E: Package '([^']+)' has no installation candidate`),
-		"package %[1]s is known but no repository offers it; check Release= and Repositories="},
+		"package %[1]s is known but no repository offers it",
+		"check Release= and Repositories="},
 	{regexp.MustCompile(`(?m)^E: (?:Version|Release) '([^']+)' for '([^']+)' was not found`),
-		"package %[2]s is not available in version %[1]s"},
-	{regexp.MustCompile(`(?m)^[WE]: .*?(\S+:/\S+) .*(NO_PUBKEY [0-9A-F]+|EXPKEYSIG [0-9A-F]+|BADSIG [0-9A-F]+)`), untrusted},
-	{regexp.MustCompile(`(?m)^[WE]: .*?(\S+:/\S+) .*(signatures (?:were invalid|couldn't be verified)[^\n]*|[Nn]o keyring[^\n]*|NODATA[^\n]*)`), untrusted},
+		"package %[2]s is not available in version %[1]s", ""},
+	{regexp.MustCompile(`(?m)^[WE]: .*?(\S+:/\S+) .*(NO_PUBKEY [0-9A-F]+|EXPKEYSIG [0-9A-F]+|BADSIG [0-9A-F]+)`), untrusted, untrustedHint},
+	{regexp.MustCompile(`(?m)^[WE]: .*?(\S+:/\S+) .*(signatures (?:were invalid|couldn't be verified)[^\n]*|[Nn]o keyring[^\n]*|NODATA[^\n]*)`), untrusted, untrustedHint},
 	{regexp.MustCompile(`(?m)^E: The repository '(\S+) ([^']*)' is not signed`),
-		"the repository %[1]s %[2]s is not signed; if it is to be trusted all the same, set RepositoryKeyCheck=no or mark it as trusted in the sandbox tree"},
+		"the repository %[1]s %[2]s is not signed",
+		"if it is to be trusted all the same, set RepositoryKeyCheck=no or mark it as trusted in the sandbox tree"},
 	{regexp.MustCompile(`(?m)^E: The repository '(\S+) ([^']*)' (?:does not have a Release file|no longer has a Release file)`),
-		"there is no repository at %[1]s for %[2]s; check Release= and Mirror="},
+		"there is no repository at %[1]s for %[2]s",
+		"check Release= and Mirror="},
 	{regexp.MustCompile(`(?m)^E: Failed to fetch (\S+\.deb)\s+404`),
-		"%[1]s is not on the mirror any more: the cached metadata is out of date; update it, or name another mirror with Mirror="},
+		"%[1]s is not on the mirror any more: the cached metadata is out of date",
+		"update the metadata (CacheOnly=never), or name another mirror with Mirror="},
 	{regexp.MustCompile(`(?m)^[WE]: Failed to fetch (\S+)\s+(.*)`),
-		"cannot download %[1]s: %[2]s; check the network, or name another mirror with Mirror="},
+		"cannot download %[1]s: %[2]s",
+		"check the network, or name another mirror with Mirror="},
 	{regexp.MustCompile(`(?m)^E: (You don't have enough free space in \S+|.*No space left on device.*)`),
-		"the disk is full: %[1]s"},
+		"the disk is full: %[1]s", ""},
 	{regexp.MustCompile(`(?s)The following packages have unmet dependencies:\n(.*?)\nE: `),
-		"packages cannot be installed together:\n%[1]s"},
+		"packages cannot be installed together:\n%[1]s", ""},
 	{regexp.MustCompile(`(?m)^dpkg: error processing (?:package|archive) (\S+) [^\n]*\n (.*)`),
-		"dpkg cannot install %[1]s: %[2]s"},
+		"dpkg cannot install %[1]s: %[2]s", ""},
 }
 
 // explain turns the failure of a command into a sentence.
@@ -88,9 +111,7 @@ func (a *Apt) explain(t *transcript, err error) error {
 		for i := range args {
 			args[i] = string(bytes.TrimSpace(m[i+1]))
 		}
-		// Errorf complains of groups that a sentence does not use, so the
-		// sentence is put together first.
-		return fmt.Errorf("%s: %w", fill(s.sentence, args), &quiet{err})
+		return &Error{Msg: fill(s.sentence, args), hint: fill(s.hint, args), err: err}
 	}
 	var lines []string
 	for _, l := range strings.Split(string(t.buf), "\n") {
@@ -99,7 +120,7 @@ func (a *Apt) explain(t *transcript, err error) error {
 		}
 	}
 	if len(lines) > 0 {
-		return fmt.Errorf("apt-get failed: %s: %w", strings.Join(lines, "; "), &quiet{err})
+		return &Error{Msg: "apt-get failed: " + strings.Join(lines, "; "), err: err}
 	}
 	return fmt.Errorf("apt-get failed: %w", err)
 }
@@ -111,17 +132,3 @@ func fill(sentence string, args []any) string {
 	}
 	return sentence
 }
-
-// quiet is an error whose cause has been explained already: it wraps the
-// command's failure and says no more than its status.
-type quiet struct{ err error }
-
-func (q *quiet) Error() string {
-	e := exitError(q.err)
-	if e.Signal != 0 {
-		return fmt.Sprintf("%s was killed by %s", e.Args[0], e.Signal)
-	}
-	return fmt.Sprintf("%s exited with status %d", e.Args[0], e.Code)
-}
-
-func (q *quiet) Unwrap() error { return q.err }
