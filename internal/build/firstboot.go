@@ -32,6 +32,18 @@ func firstBoot(root *os.Root, img *config.Image, day int64) error {
 	if err != nil {
 		return err
 	}
+	if hash == nil && img.Locale+img.LocaleMessages+img.Keymap+img.Timezone+img.Hostname+img.RootShell == "" {
+		return nil
+	}
+	for _, dir := range []string{"etc/kernel", credstore} {
+		if err := root.MkdirAll(dir, 0o755); err != nil {
+			return fmt.Errorf("creating %s in the image: %w", dir, err)
+		}
+	}
+	// The lock of whoever changed users before. Nobody holds it any more.
+	if err := root.RemoveAll("etc/.pwd.lock"); err != nil {
+		return fmt.Errorf("removing etc/.pwd.lock from the image: %w", err)
+	}
 	if err := firstBootFiles(root, img); err != nil {
 		return err
 	}
@@ -65,9 +77,6 @@ func firstBoot(root *os.Root, img *config.Image, day int64) error {
 }
 
 func writeCredential(root *os.Root, name, value string, mode fs.FileMode) error {
-	if err := root.MkdirAll(credstore, 0o755); err != nil {
-		return fmt.Errorf("creating %s in the image: %w", credstore, err)
-	}
 	return writeFile(root, path.Join(credstore, name), []byte(value), mode)
 }
 
@@ -95,18 +104,12 @@ func firstBootFiles(root *os.Root, img *config.Image) error {
 		if content == "" {
 			continue
 		}
-		if err := root.MkdirAll("etc", 0o755); err != nil {
-			return fmt.Errorf("creating etc in the image: %w", err)
-		}
 		if err := writeFile(root, name, []byte(content), 0o644); err != nil {
 			return err
 		}
 	}
 	if img.Timezone == "" {
 		return nil
-	}
-	if err := root.MkdirAll("etc", 0o755); err != nil {
-		return fmt.Errorf("creating etc in the image: %w", err)
 	}
 	return replaceSymlink(root, path.Join("../usr/share/zoneinfo", img.Timezone), "etc/localtime")
 }
@@ -151,7 +154,7 @@ func setRoot(root *os.Root, hash *string, shell string, day int64) error {
 	if strings.ContainsAny(shell, ":\n") || (hash != nil && strings.ContainsAny(*hash, ":\n")) {
 		return errors.New("root's password hash and shell may contain no colon and no line break")
 	}
-	err := editLine(root, "etc/passwd", "root:x:0:0:root:/root:/bin/sh", 0o644, func(f []string) {
+	err := editLine(root, "etc/passwd", "root:x:0:0:Super User:/root:/bin/sh", 0o644, func(f []string) {
 		if hash != nil {
 			f[1] = "x"
 		}
@@ -159,11 +162,15 @@ func setRoot(root *os.Root, hash *string, shell string, day int64) error {
 			f[6] = shell
 		}
 	})
-	if err != nil || hash == nil {
+	if err != nil {
 		return err
 	}
-	return editLine(root, "etc/shadow", "root:*:::::::", 0o000, func(f []string) {
-		f[1], f[2] = *hash, fmt.Sprint(day)
+	// Without a password of its own root gets the entry of an account that nobody can log in to.
+	locked := fmt.Sprintf("root:!*:%d::::::", day)
+	return editLine(root, "etc/shadow", locked, 0o000, func(f []string) {
+		if hash != nil {
+			f[1], f[2] = *hash, fmt.Sprint(day)
+		}
 	})
 }
 
@@ -193,9 +200,6 @@ func editLine(root *os.Root, name, entry string, mode fs.FileMode, change func(f
 		f := strings.Split(entry, ":")
 		change(f)
 		out.WriteString(strings.Join(f, ":") + "\n")
-	}
-	if err := root.MkdirAll("etc", 0o755); err != nil {
-		return fmt.Errorf("creating etc in the image: %w", err)
 	}
 	return writeFile(root, name, out.Bytes(), mode)
 }
