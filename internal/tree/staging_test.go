@@ -92,7 +92,7 @@ func TestSwap(t *testing.T) {
 		"directory over directory": {[]string{"new/f", "old/g/h"}, []string{"new/", "new/g/", "new/g/h", "old/", "old/f"}},
 		"file over directory":      {[]string{"new | n", "old/g/h"}, []string{"new/", "new/g/", "new/g/h", "old"}},
 		"directory over file":      {[]string{"new/f", "old | o"}, []string{"new", "old/", "old/f"}},
-		"directory over link":      {[]string{"new/f", "x/keep", "old -> x"}, []string{"new", "old/", "old/f", "x/", "x/keep"}},
+		"directory over link":      {[]string{"new/f", "x/keep", "old -> x"}, []string{"new -> x", "old/", "old/f", "x/", "x/keep"}},
 	} {
 		root := plant(t, c.lines...)
 		if err := Swap(filepath.Join(root, "new"), filepath.Join(root, "old")); err != nil {
