@@ -100,11 +100,11 @@ func firstBootFiles(root *os.Root, img *config.Image) error {
 	if img.Hostname != "" {
 		hostname = img.Hostname + "\n"
 	}
-	for name, content := range map[string]string{"etc/locale.conf": locale, "etc/vconsole.conf": keymap, "etc/hostname": hostname} {
-		if content == "" {
+	for _, file := range []struct{ name, content string }{{"etc/locale.conf", locale}, {"etc/vconsole.conf", keymap}, {"etc/hostname", hostname}} {
+		if file.content == "" {
 			continue
 		}
-		if err := writeFile(root, name, []byte(content), 0o644); err != nil {
+		if err := writeFile(root, file.name, []byte(file.content), 0o644); err != nil {
 			return err
 		}
 	}

@@ -209,9 +209,15 @@ func environment(img *config.Image) []string {
 	return env
 }
 
+// installsPackages reports whether an image gets packages: Packages=, or what its distribution cannot do without. The
+// latter is not for images that start with base trees or extend another system.
+func installsPackages(img *config.Image) bool {
+	return len(img.Packages) > 0 || len(img.BaseTrees) == 0 && !isExtension(img.Format)
+}
+
 // installPackages installs the distribution and Packages=; on base trees, just the packages.
 func (m *image) installPackages(ctx context.Context) error {
-	if len(m.Packages) == 0 && (len(m.BaseTrees) > 0 || isExtension(m.Format)) {
+	if !installsPackages(m.Image) {
 		return nil
 	}
 	apt, err := m.packageManager(ctx)

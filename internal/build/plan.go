@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/mkosi-go/mkosi/internal/config"
+	"github.com/mkosi-go/mkosi/internal/output"
 )
 
 // Plan is what a build will do, before anything is done.
@@ -46,7 +47,7 @@ func NewPlan(cfg *config.Config) (*Plan, error) {
 		job := &Job{Image: img, Skip: skip(cfg, img)}
 		job.Needs = needs(cfg, job, plan.Jobs)
 		if job.Skip == "" {
-			problems = append(problems, check(cfg, img)...)
+			problems = append(problems, check(cfg, img, plan.Jobs)...)
 		}
 		plan.Jobs = append(plan.Jobs, job)
 	}
@@ -128,8 +129,8 @@ func pathExists(path string) bool {
 	return err == nil
 }
 
-// check returns what keeps an image from being built.
-func check(cfg *config.Config, img *config.Image) []error {
+// check returns what keeps an image from being built. earlier are the jobs that may have made what it reads.
+func check(cfg *config.Config, img *config.Image, earlier []*Job) []error {
 	var problems []error
 	add := func(hint, format string, args ...any) {
 		problems = append(problems, &ConfigError{Err: fmt.Errorf("image %s: "+format, append([]any{img.Image}, args...)...), Hint: hint})
@@ -140,22 +141,30 @@ func check(cfg *config.Config, img *config.Image) []error {
 	if img.Overlay && len(img.BaseTrees) == 0 {
 		add("name the trees to build upon, such as BaseTrees=%O/base", "Overlay=yes needs BaseTrees=")
 	}
+	if err := output.Check(img); err != nil {
+		add("", "%w", err)
+	}
 	for _, base := range img.BaseTrees {
-		problem(cfg, img, base, add)
+		checkBaseTree(cfg, base, earlier, add)
 	}
 	for _, t := range img.ExtraTrees {
-		if !pathExists(t.Source) && !produced(cfg, img, t.Source) {
+		if !pathExists(t.Source) && !produced(cfg, t.Source, earlier) {
 			add("", "ExtraTrees=: %s does not exist", t.Source)
+		}
+	}
+	for _, path := range inputPaths(img) {
+		if late := maker(cfg, img, path); late != nil && !produced(cfg, path, earlier) {
+			add("add Dependencies="+late.Image, "reads %s, which image %s makes only later", path, late.Image)
 		}
 	}
 	return problems
 }
 
-// problem complains about a base tree that is neither there, nor made by another image of this build.
-func problem(cfg *config.Config, img *config.Image, base string, add func(hint, format string, args ...any)) {
+// checkBaseTree complains about a base tree that is neither there, nor made by another image of this build.
+func checkBaseTree(cfg *config.Config, base string, earlier []*Job, add func(hint, format string, args ...any)) {
 	fi, err := os.Stat(base)
 	switch {
-	case produced(cfg, img, base):
+	case produced(cfg, base, earlier):
 	case errors.Is(err, fs.ErrNotExist):
 		add("build the image that makes it, or mend the path", "BaseTrees=: %s does not exist", base)
 	case err != nil:
@@ -165,11 +174,21 @@ func problem(cfg *config.Config, img *config.Image, base string, add func(hint, 
 	}
 }
 
-// produced reports whether another image of the build makes path.
-func produced(cfg *config.Config, img *config.Image, path string) bool {
-	return slices.ContainsFunc(cfg.Images, func(other *config.Image) bool {
-		return other != img && other.Format != config.FormatNone && within(path, other.OutputPath(cfg.Dir))
+// produced reports whether one of the jobs makes path.
+func produced(cfg *config.Config, path string, jobs []*Job) bool {
+	return slices.ContainsFunc(jobs, func(j *Job) bool {
+		return j.Image.Format != config.FormatNone && within(path, j.Image.OutputPath(cfg.Dir))
 	})
+}
+
+// maker returns the image of the configuration, other than img, that makes path, or nil.
+func maker(cfg *config.Config, img *config.Image, path string) *config.Image {
+	for _, other := range cfg.Images {
+		if other != img && other.Format != config.FormatNone && within(path, other.OutputPath(cfg.Dir)) {
+			return other
+		}
+	}
+	return nil
 }
 
 func isTar(path string) bool {

@@ -91,11 +91,29 @@ func TestPlanRefuses(t *testing.T) {
 		"overlay without base": {func(i *config.Image) { i.BaseTrees = nil; i.Overlay = true }, "Overlay=yes needs BaseTrees="},
 		"missing base":         {func(i *config.Image) { i.BaseTrees = []string{"/nowhere/at/all"} }, "/nowhere/at/all does not exist"},
 		"disk image as base":   {func(i *config.Image) { i.BaseTrees = []string{"/proc/self/exe"} }, "disk image as base tree is not supported yet"},
-		"missing extra tree":   {func(i *config.Image) { i.ExtraTrees = []config.Tree{{Source: "/nowhere"}} }, "/nowhere does not exist"},
+		"made too late":        {func(i *config.Image) {}, "which image late makes only later"},
+		"signature of a disk":  {func(i *config.Image) { i.Format = config.FormatDisk; i.Verity = config.VeritySigned }, "for Format=disk, Verity=signed is not supported"},
+		"signature without key": {func(i *config.Image) {
+			i.Format = config.FormatSysext
+			i.Architecture = "x86-64"
+			i.Verity = config.VeritySigned
+		}, "mkosi genkey"},
+		"key that is not there": {func(i *config.Image) {
+			i.Format, i.Architecture, i.Verity = config.FormatSysext, "x86-64", config.VeritySigned
+			i.VerityKey, i.VerityCertificate = "/nowhere/key", "/nowhere/crt"
+		}, "/nowhere/key"},
+		"compressed disk":    {func(i *config.Image) { i.Format = config.FormatDisk; i.CompressOutput = config.CompressionZstd }, "for Format=disk, CompressOutput=zstd is not supported"},
+		"missing extra tree": {func(i *config.Image) { i.ExtraTrees = []config.Tree{{Source: "/nowhere"}} }, "/nowhere does not exist"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			cfg := tutorial(t.TempDir())
 			tt.change(cfg.Main())
+			if name == "made too late" {
+				late := *cfg.Images[0]
+				late.Image, late.Output = "late", "late"
+				cfg.Images[0].BaseTrees = []string{late.OutputPath(cfg.Dir)}
+				cfg.Images = append(cfg.Images, &late)
+			}
 			_, err := NewPlan(cfg)
 			if err == nil || !strings.Contains(err.Error(), tt.want) {
 				t.Errorf("got %v, want %q", err, tt.want)

@@ -9,6 +9,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/mkosi-go/mkosi/internal/host"
@@ -31,16 +32,21 @@ func (m *image) writeSystemFiles(context.Context) error {
 	if err := m.checkSSH(root); err != nil {
 		return err
 	}
-	return errors.Join(m.linkInit(root), writeBootDirectories(root), m.writeVerityCertificate(root), m.writeMachineID(root))
+	if len(m.BaseTrees) == 0 {
+		if err := writeBootDirectories(root); err != nil {
+			return err
+		}
+	}
+	return errors.Join(m.linkInit(root), writeClockEpoch(root), m.writeVerityCertificate(root), m.writeMachineID(root))
 }
 
 const systemdPath = "usr/lib/systemd/systemd"
 
-// linkInit gives the tree what the kernel starts when it is an initrd, /init, and with MakeInitrd= what makes systemd
-// take the place for one, /etc/initrd-release, see os-release(5).
+// linkInit gives a tree with systemd what the kernel starts when it is an initrd, /init, and with MakeInitrd= what makes
+// systemd take the place for one, /etc/initrd-release, see os-release(5).
 func (m *image) linkInit(root *os.Root) error {
 	links := map[string]string{}
-	if exists(root, systemdPath) || m.MakeInitrd {
+	if exists(root, systemdPath) {
 		links["init"] = "/" + systemdPath
 	}
 	if m.MakeInitrd {
@@ -60,8 +66,8 @@ func (m *image) linkInit(root *os.Root) error {
 	return nil
 }
 
-// writeBootDirectories makes the mount points of the boot partitions, the file that tells boot loader entries of type 1
-// from others (kernel-install(8)), and the file whose time is the earliest that systemd sets the clock to (systemd(1)).
+// writeBootDirectories makes the mount points of the boot partitions and the file that tells boot loader entries of
+// type 1 from others, see kernel-install(8). Base trees have them, or are meant not to.
 func writeBootDirectories(root *os.Root) error {
 	for _, dir := range []struct {
 		name string
@@ -74,18 +80,20 @@ func writeBootDirectories(root *os.Root) error {
 			return fmt.Errorf("creating %s in the image: %w", dir.name, err)
 		}
 	}
-	for name, file := range map[string]struct {
-		content string
-		mode    fs.FileMode
-	}{"boot/loader/entries.srel": {"type1\n", 0o600}, "usr/lib/clock-epoch": {"", 0o644}} {
-		if exists(root, name) || !exists(root, path.Dir(name)) {
-			continue
-		}
-		if err := writeFile(root, name, []byte(file.content), file.mode); err != nil {
-			return err
-		}
+	const entries = "boot/loader/entries.srel"
+	if exists(root, entries) {
+		return nil
 	}
-	return nil
+	return writeFile(root, entries, []byte("type1\n"), 0o600)
+}
+
+// writeClockEpoch makes the file whose time is the earliest that systemd(1) sets the clock to.
+func writeClockEpoch(root *os.Root) error {
+	const clock = "usr/lib/clock-epoch"
+	if exists(root, clock) || !exists(root, path.Dir(clock)) {
+		return nil
+	}
+	return writeFile(root, clock, nil, 0o644)
 }
 
 // writeVerityCertificate makes systemd in the image trust what VerityKey= signs, such as extensions of the image; see
@@ -105,13 +113,13 @@ func (m *image) writeVerityCertificate(root *os.Root) error {
 	return writeFile(root, dir+"/mkosi.crt", cert, 0o644)
 }
 
-// writeMachineID writes machine-id(5). "uninitialized" makes the first boot choose one.
+// writeMachineID writes machine-id(5). "uninitialized" makes the first boot choose one; base trees keep what they have.
 func (m *image) writeMachineID(root *os.Root) error {
 	id := "uninitialized"
 	switch {
 	case m.MachineId != nil:
 		id = strings.ReplaceAll(m.MachineId.String(), "-", "")
-	case exists(root, "etc/machine-id") || !exists(root, "etc"):
+	case len(m.BaseTrees) > 0 || exists(root, "etc/machine-id") || !exists(root, "etc"):
 		return nil
 	}
 	return writeFile(root, "etc/machine-id", []byte(id+"\n"), 0o444)
@@ -262,7 +270,7 @@ func (m *image) runSystemTool(ctx context.Context, t systemTool) error {
 }
 
 func hasFiles(root *os.Root, dir string) bool {
-	f, err := root.Open(dir)
+	f, err := root.OpenFile(dir, os.O_RDONLY|syscall.O_DIRECTORY, 0)
 	if err != nil {
 		return false
 	}

@@ -10,11 +10,14 @@ import (
 	"github.com/mkosi-go/mkosi/internal/sandbox"
 )
 
+// toolPath is where programs that work on a tree are looked for.
+const toolPath = "/usr/sbin:/usr/bin:/sbin:/bin"
+
 // toolEnv is the environment of every program that works on a tree. Nothing of the caller's gets in: a build depends on
 // its configuration alone.
 func (m *image) toolEnv() []string {
 	env := []string{
-		"PATH=/usr/sbin:/usr/bin:/sbin:/bin",
+		"PATH=" + toolPath,
 		"HOME=/",
 		"LANG=C.UTF-8",
 		"TERM=dumb",

@@ -91,7 +91,9 @@ func (m *image) mountBaseTrees(ctx context.Context) error {
 
 // addTree copies a directory, or unpacks a tar file, into the tree at root, owners and times included.
 func (m *image) addTree(ctx context.Context, source, root string) error {
-	if !isTar(source) {
+	if fi, err := os.Stat(source); err != nil {
+		return err
+	} else if fi.IsDir() {
 		return tree.Copy(ctx, source, root, tree.CopyOptions{IgnoreOwners: m.b.session.SingleUser, FollowDirLinks: true})
 	}
 	f, err := os.Open(source)
@@ -127,7 +129,7 @@ func (m *image) installTrees(ctx context.Context, text string, trees []config.Tr
 // installTree copies one source: a directory, a file, or what a tar file holds. With a target a tar file is a file like
 // any other.
 func (m *image) installTree(ctx context.Context, t config.Tree) error {
-	if isTar(t.Source) && t.Target == "" {
+	if fi, err := os.Stat(t.Source); err == nil && fi.Mode().IsRegular() && isTar(t.Source) && t.Target == "" {
 		return m.addTree(ctx, t.Source, m.root)
 	}
 	return tree.Install(ctx, m.root, tree.Tree{Source: t.Source, Target: t.Target})
@@ -160,11 +162,11 @@ func (m *image) leaveBaseTrees(ctx context.Context) error {
 }
 
 // stripOverlayAttributes removes what overlayfs notes for itself in an upper directory, such as the inode that a file
-// was copied from. That a directory replaces the one below stays: it means the same to whoever overlays the image.
+// was copied from. That a directory replaces the one below stays, for a directory output may be overlaid again.
 func stripOverlayAttributes(ctx context.Context, dir string) error {
 	return tree.Walk(ctx, dir, func(e *tree.Entry) error {
 		path := filepath.Join(dir, e.Path)
-		buf := make([]byte, 4096)
+		buf := make([]byte, 64<<10) // XATTR_LIST_MAX of the kernel
 		n, err := unix.Llistxattr(path, buf)
 		if err == unix.EOPNOTSUPP || n == 0 {
 			return nil

@@ -32,7 +32,10 @@ func (a *app) build(ctx context.Context) error {
 		return nil
 	}
 	if !inside.Active {
-		return sandbox.EnterSession()
+		if err := plan.CheckPrograms(build.Installed); err != nil {
+			return err
+		}
+		return enterSession()
 	}
 	if inside.UserNamespace {
 		if a.host.UID, err = outerUID(); err != nil {
@@ -46,13 +49,26 @@ func (a *app) build(ctx context.Context) error {
 	return b.Run(ctx, plan)
 }
 
+// enterSession returns only if the session could not be started. The kernel's word for a limit on namespaces is that no
+// space is left; the hint keeps anybody from looking for it on a disk.
+func enterSession() error {
+	if err := sandbox.EnterSession(); err != nil {
+		return &hintError{err, "mkosi needs user namespaces, or CAP_SYS_ADMIN, which root has outside of containers"}
+	}
+	return nil
+}
+
 // refuseOptions names the options that a build does not honour yet.
 func refuseOptions(o config.Options) error {
-	for option, given := range map[string]bool{
-		"--debug-shell": o.DebugShell, "--debug-workspace": o.DebugWorkspace, "--debug-sandbox": o.DebugSandbox, "--auto-bump": o.AutoBump,
+	for _, option := range []struct {
+		name  string
+		given bool
+	}{
+		{"--debug-shell", o.DebugShell}, {"--debug-workspace", o.DebugWorkspace},
+		{"--debug-sandbox", o.DebugSandbox}, {"--auto-bump", o.AutoBump},
 	} {
-		if given {
-			return &config.Error{Msg: option + " is not supported yet"}
+		if option.given {
+			return &config.Error{Msg: option.name + " is not supported yet"}
 		}
 	}
 	return nil

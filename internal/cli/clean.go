@@ -10,12 +10,15 @@ import (
 
 	"github.com/mkosi-go/mkosi/internal/build"
 	"github.com/mkosi-go/mkosi/internal/config"
+	"github.com/mkosi-go/mkosi/internal/sandbox"
 	"github.com/mkosi-go/mkosi/internal/tree"
 )
 
 // clean removes the outputs of all images, and with --force the metadata of their packages as well.
 func (a *app) clean(ctx context.Context) error {
-	a.warn()
+	if !sandbox.Current().Active {
+		a.warn()
+	}
 	for _, img := range a.cfg.Images {
 		var paths []string
 		if img.Format != config.FormatNone {
@@ -36,12 +39,17 @@ func (a *app) clean(ctx context.Context) error {
 	return nil
 }
 
-// remove removes what is at path, if anything is.
+// remove removes what is at path, if anything is. Files of an ordinary user's subordinate IDs can be removed only in a
+// session, where all of it is done again.
 func (a *app) remove(ctx context.Context, image, path string) error {
 	if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
-	if err := tree.RemoveAll(ctx, path); err != nil {
+	err := tree.RemoveAll(ctx, path)
+	if errors.Is(err, fs.ErrPermission) && !sandbox.Current().Active {
+		return enterSession()
+	}
+	if err != nil {
 		return fmt.Errorf("removing %s: %w", path, err)
 	}
 	a.ui.Infof(image, "removed %s", path)

@@ -70,7 +70,9 @@ func (s *Staging) Close() error {
 	return err
 }
 
-// cleanStale removes the staging directories in dir that nobody has locked.
+// cleanStale removes this user's staging directories in dir that nobody has
+// locked. dir may be shared with others, whose directories are theirs to
+// remove, and what cannot be removed is no reason not to make a new one.
 func cleanStale(ctx context.Context, dir string) error {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
@@ -80,21 +82,26 @@ func cleanStale(ctx context.Context, dir string) error {
 		if !e.IsDir() || !isStagingName(e.Name()) {
 			continue
 		}
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
 		path := filepath.Join(dir, e.Name())
 		lock, err := lockDir(path)
-		if errors.Is(err, unix.EWOULDBLOCK) || errors.Is(err, os.ErrNotExist) || errors.Is(err, os.ErrPermission) {
+		if err != nil {
 			continue // in use, gone by now, or another user's
 		}
-		if err != nil {
-			return fmt.Errorf("locking %s: %w", path, err)
+		if ours(lock) {
+			_ = RemoveAll(ctx, path)
 		}
-		err = RemoveAll(ctx, path)
 		lock.Close()
-		if err != nil {
-			return fmt.Errorf("removing what an earlier run left: %w", err)
-		}
 	}
 	return nil
+}
+
+// ours reports whether a directory belongs to this process's user.
+func ours(f *os.File) bool {
+	var st unix.Stat_t
+	return unix.Fstat(int(f.Fd()), &st) == nil && int(st.Uid) == os.Geteuid()
 }
 
 // isStagingName tells our directories, whose random part is a number, from

@@ -283,7 +283,8 @@ func readXattrs(link string, list func(string, []byte) (int, error), get func(st
 		return nil, err
 	}
 	buf := make([]byte, n)
-	if n, err = list(link, buf); err != nil {
+	// An overlay counts attributes of its own that it then does not list.
+	if n, err = list(link, buf); err != nil || n == 0 {
 		return nil, err
 	}
 	var xattrs []Xattr

@@ -1,0 +1,77 @@
+package build
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/mkosi-go/mkosi/internal/config"
+)
+
+// MissingProgram is a program that a build needs and this machine does not have.
+type MissingProgram struct {
+	Image   string // the first image that needs it
+	Purpose string // what for, such as "Format=disk"
+	Name    string // the program's
+	Package string // the distribution package that has it, called the same in all of them
+}
+
+func (e *MissingProgram) Error() string {
+	return fmt.Sprintf("image %s: %s needs %s, which this machine does not have", e.Image, e.Purpose, e.Name)
+}
+
+// Hint says what to do about it.
+func (e *MissingProgram) Hint() string { return "install the package " + e.Package }
+
+// CheckPrograms reports the programs without which the build cannot be done, each once, as joined [MissingProgram]s, so
+// that a machine learns of them before it has worked for minutes. installed is usually [Installed].
+func (p *Plan) CheckPrograms(installed func(name string) bool) error {
+	var problems []error
+	seen := map[string]bool{}
+	for _, job := range p.Jobs {
+		if job.Skip != "" {
+			continue
+		}
+		for _, program := range programs(job.Image) {
+			if !seen[program.Name] && !installed(program.Name) {
+				problems = append(problems, program)
+			}
+			seen[program.Name] = true
+		}
+	}
+	return errors.Join(problems...)
+}
+
+// programs lists what an image cannot be built without.
+func programs(img *config.Image) []*MissingProgram {
+	var list []*MissingProgram
+	purpose := ""
+	switch {
+	case installsPackages(img):
+		purpose = "installing packages"
+	case len(img.RemovePackages) > 0:
+		purpose = "RemovePackages="
+	}
+	if purpose != "" {
+		list = append(list,
+			&MissingProgram{img.Image, purpose, "apt-get", "apt"},
+			&MissingProgram{img.Image, purpose, "dpkg", "dpkg"})
+	}
+	if img.Format == config.FormatDisk {
+		list = append(list, &MissingProgram{img.Image, "Format=disk", "mke2fs", "e2fsprogs"})
+	}
+	return list
+}
+
+// Installed reports whether this machine has a program in one of the places where the tools of a build are looked for.
+func Installed(name string) bool {
+	for dir := range strings.SplitSeq("/usr/local/sbin:/usr/local/bin:"+toolPath, ":") {
+		fi, err := os.Stat(filepath.Join(dir, name))
+		if err == nil && fi.Mode().IsRegular() && fi.Mode()&0o111 != 0 {
+			return true
+		}
+	}
+	return false
+}
