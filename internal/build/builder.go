@@ -6,9 +6,12 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"strings"
 	"sync"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/mkosi-go/mkosi/internal/config"
 	"github.com/mkosi-go/mkosi/internal/host"
@@ -27,6 +30,8 @@ type Builder struct {
 	work    *tree.Staging // of the whole build
 	cleanup sync.WaitGroup
 	sources sourceSets
+	memory  memoryBudget
+	umask   int // of the user, for the outputs
 }
 
 // ImageError is the failure of one image.
@@ -38,10 +43,26 @@ type ImageError struct {
 func (e *ImageError) Error() string { return fmt.Sprintf("image %s: %v", e.Image, e.Err) }
 func (e *ImageError) Unwrap() error { return e.Err }
 
+// PanicError is a bug: a panic while an image was built.
+type PanicError struct {
+	Value any
+	Stack []byte
+}
+
+func (e *PanicError) Error() string { return fmt.Sprintf("bug in mkosi: %v", e.Value) }
+
 // Run builds the images of a plan, side by side where none needs the other. The first failure stops the rest; the
 // error says which image failed, outputs of images that were finished stay.
 func (b *Builder) Run(ctx context.Context, plan *Plan) (err error) {
 	b.session = sandbox.Current()
+	unlock, err := b.lockOutputs(ctx, plan)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	// What a build makes is the same whoever runs it; the user's umask is for the outputs themselves.
+	b.umask = unix.Umask(0o022)
+	defer unix.Umask(b.umask)
 	parent, err := b.workspaceParent(b.Config.Main())
 	if err != nil {
 		return err
@@ -73,7 +94,7 @@ func (b *Builder) Run(ctx context.Context, plan *Plan) (err error) {
 			if ctx.Err() != nil {
 				return
 			}
-			if err := b.job(ctx, job); err != nil {
+			if err := b.guard(func() error { return b.job(ctx, job) }); err != nil {
 				cancel(&ImageError{job.Image.Image, err})
 			}
 		})
@@ -85,6 +106,16 @@ func (b *Builder) Run(ctx context.Context, plan *Plan) (err error) {
 	return nil
 }
 
+// guard turns a panic into an error, so that a bug ends the build as a failure does.
+func (b *Builder) guard(fn func() error) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = &PanicError{v, debug.Stack()}
+		}
+	}()
+	return fn()
+}
+
 // job builds one image, a second time on disk if it does not fit into memory.
 func (b *Builder) job(ctx context.Context, job *Job) error {
 	if job.Skip != "" {
@@ -92,11 +123,12 @@ func (b *Builder) job(ctx context.Context, job *Job) error {
 		return nil
 	}
 	start := time.Now()
-	inMemory := b.useMemory(job.Image)
-	size, err := b.image(ctx, job.Image, inMemory)
-	if inMemory && ctx.Err() == nil && IsNoSpace(err) {
+	memory := b.memory.take(job.Image)
+	size, err := b.image(ctx, job.Image, memory)
+	b.memory.giveBack(memory)
+	if memory > 0 && ctx.Err() == nil && IsNoSpace(err) {
 		b.UI.Infof(job.Image.Image, "does not fit into memory, building it again on disk")
-		size, err = b.image(ctx, job.Image, false)
+		size, err = b.image(ctx, job.Image, 0)
 	}
 	if err != nil {
 		return err

@@ -34,18 +34,15 @@ type image struct {
 	hostRelease map[string]string
 }
 
-// image takes one image through all steps and returns the size of its output in bytes.
-func (b *Builder) image(ctx context.Context, img *config.Image, inMemory bool) (size int64, err error) {
+// image takes one image through all steps and returns the size of its output in bytes. memory is how many bytes of
+// memory its workspace may take, 0 to put it on disk.
+func (b *Builder) image(ctx context.Context, img *config.Image, memory int64) (size int64, err error) {
 	m := &image{Image: img, b: b}
-	outputDir := img.OutputDir(b.Config.Dir)
-	if err := os.MkdirAll(outputDir, 0o755); err != nil {
-		return 0, fmt.Errorf("creating the output directory: %w", err)
-	}
-	if m.stage, err = tree.Stage(ctx, outputDir); err != nil {
+	if m.stage, err = tree.Stage(ctx, img.OutputDir(b.Config.Dir)); err != nil {
 		return 0, err
 	}
 	defer func() { err = errors.Join(err, m.close()) }()
-	if err := m.makeWorkspace(inMemory); err != nil {
+	if err := m.makeWorkspace(memory); err != nil {
 		return 0, err
 	}
 
@@ -91,15 +88,15 @@ func (m *image) step(text string, fn func() error) error {
 }
 
 // makeWorkspace prepares the directory for what is needed only while building.
-func (m *image) makeWorkspace(inMemory bool) error {
+func (m *image) makeWorkspace(memory int64) error {
 	m.work = m.b.work.Path(m.Image.Image)
 	if err := os.Mkdir(m.work, 0o700); err != nil {
 		return fmt.Errorf("making a workspace: %w", err)
 	}
-	if !inMemory {
+	if memory == 0 {
 		return nil
 	}
-	if err := sandbox.MountTmpfs(m.work, availableMemory()/2, 0o700); err != nil {
+	if err := sandbox.MountTmpfs(m.work, memory, 0o700); err != nil {
 		return fmt.Errorf("making a workspace in memory: %w", err)
 	}
 	return nil
@@ -157,6 +154,7 @@ func (m *image) writeOutput(ctx context.Context) (int64, error) {
 		// A tree in the staging directory may be renamed into place.
 		OwnsRoot:     filepath.Dir(m.root) == filepath.Dir(m.stage.Path("root")),
 		IgnoreOwners: m.b.session.SingleUser,
+		FileMode:     0o666 &^ os.FileMode(m.b.umask),
 	}
 	if err := os.Mkdir(req.Dir, 0o755); err != nil {
 		return 0, err

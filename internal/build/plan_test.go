@@ -1,6 +1,7 @@
 package build
 
 import (
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/mkosi-go/mkosi/internal/config"
 	"github.com/mkosi-go/mkosi/internal/host"
+	"github.com/mkosi-go/mkosi/internal/ui"
 )
 
 // tutorial is a configuration with a base, an extension that names it, a main image that reads it, and one that is
@@ -162,3 +164,5 @@ func TestPlanOfTheTutorial(t *testing.T) {
 		t.Error(diff)
 	}
 }
+
+func quietUI() *ui.Printer { return ui.New(io.Discard, ui.Options{}) }

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -180,13 +181,19 @@ var (
 )
 
 // runSystemTools completes the tree as the first boot would. The hardware database is made beside the rest, which it
-// has nothing to do with.
+// has nothing to do with, unless the tree lacks the directories that sandboxes mount upon and that the first one to end
+// would take away from the other.
 func (m *image) runSystemTools(ctx context.Context) error {
 	if m.onlyAdditions() {
 		return nil
 	}
 	hwdb := make(chan error, 1)
-	go func() { hwdb <- m.runHWDB(ctx) }()
+	runHWDB := func() { hwdb <- m.b.guard(func() error { return m.runHWDB(ctx) }) }
+	if m.hasMountPoints() {
+		go runHWDB()
+	} else {
+		runHWDB()
+	}
 	var err error
 	for _, t := range []systemTool{sysusersTool, tmpfilesTool, presetTool, globalPresetTool} {
 		if err = m.runSystemTool(ctx, t); err != nil {
@@ -194,6 +201,15 @@ func (m *image) runSystemTools(ctx context.Context) error {
 		}
 	}
 	return errors.Join(err, <-hwdb)
+}
+
+func (m *image) hasMountPoints() bool {
+	for _, dir := range []string{"dev", "proc", "run", "tmp"} {
+		if fi, err := os.Lstat(filepath.Join(m.root, dir)); err != nil || !fi.IsDir() {
+			return false
+		}
+	}
+	return true
 }
 
 // runHWDB makes the hardware database, unless the tree has one that is newer than everything it is made from, which an

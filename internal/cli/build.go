@@ -11,16 +11,12 @@ import (
 	"github.com/mkosi-go/mkosi/internal/sandbox"
 )
 
-// build builds the images. The plan is made twice: before the session begins, so that whatever is wrong with the
-// configuration is said by the process that the user started, and inside.
+// build builds the images.
 func (a *app) build(ctx context.Context) error {
 	if err := refuseOptions(a.cfg.Options); err != nil {
 		return err
 	}
-	inside := sandbox.Current()
-	if !inside.Active {
-		a.warn()
-	}
+	a.warn()
 	plan, err := build.NewPlan(a.cfg)
 	if err != nil {
 		return err
@@ -31,27 +27,35 @@ func (a *app) build(ctx context.Context) error {
 		}
 		return nil
 	}
-	if !inside.Active {
-		if err := plan.CheckPrograms(build.Installed); err != nil {
-			return err
-		}
-		return enterSession()
+	if err := plan.CheckPrograms(build.Installed); err != nil {
+		return err
 	}
-	if inside.UserNamespace {
-		if a.host.UID, err = outerUID(); err != nil {
-			return err
-		}
-	}
-	if inside.SingleUser {
-		a.ui.Warnf("", "all files of the images will belong to root: %s", inside.Reason)
+	if session := sandbox.Current(); session.SingleUser {
+		a.ui.Warnf("", "all files of the images will belong to root: %s", session.Reason)
 	}
 	b := &build.Builder{Config: a.cfg, Host: a.host, UI: a.ui}
 	return b.Run(ctx, plan)
 }
 
-// enterSession returns only if the session could not be started. The kernel's word for a limit on namespaces is that no
-// space is left; the hint keeps anybody from looking for it on a disk.
-func enterSession() error {
+// enterSession runs the rest of the program in a session if it is to build: files of images may belong to users that
+// exist only inside, and mounts must not be seen outside. The configuration is read inside, once, since reading it may
+// run programs. Outside it returns only if the session could not be started.
+func (a *app) enterSession() error {
+	// What is wrong with the command line is told when the configuration is read.
+	if verb, err := config.ParseVerb(a.args); err != nil || verb != config.VerbBuild {
+		return nil
+	}
+	if err := startSession(); err != nil || !sandbox.Current().UserNamespace {
+		return err
+	}
+	uid, err := outerUID()
+	a.host.UID = uid
+	return err
+}
+
+// startSession returns inside the session, or if it could not be started. The kernel's word for a limit on namespaces is
+// that no space is left; the hint keeps anybody from looking for it on a disk.
+func startSession() error {
 	if err := sandbox.EnterSession(); err != nil {
 		return &hintError{err, "mkosi needs user namespaces, or CAP_SYS_ADMIN, which root has outside of containers"}
 	}

@@ -47,7 +47,7 @@ func (a *app) remove(ctx context.Context, image, path string) error {
 	}
 	err := tree.RemoveAll(ctx, path)
 	if errors.Is(err, fs.ErrPermission) && !sandbox.Current().Active {
-		return enterSession()
+		return startSession()
 	}
 	if err != nil {
 		return fmt.Errorf("removing %s: %w", path, err)

@@ -80,7 +80,8 @@ func Main(args []string) (code int) {
 		return report(printer, fmt.Errorf("finding the current directory: %w", err))
 	}
 	a := &app{args: args, dir: dir, host: host.Detect(), stdout: os.Stdout, ui: printer}
-	return report(a.ui, a.run(ctx))
+	err = a.run(ctx)
+	return report(a.ui, err)
 }
 
 func versionLine() string {
@@ -110,6 +111,9 @@ func signalContext() (context.Context, func()) {
 
 // run loads the configuration and does what the verb says.
 func (a *app) run(ctx context.Context) error {
+	if err := a.enterSession(); err != nil {
+		return err
+	}
 	cfg, err := config.Load(ctx, config.LoadOptions{Args: a.args, Dir: a.dir, Host: a.host, Rand: rand.Reader, Run: host.Output})
 	a.cfg = cfg
 	if err != nil {
@@ -147,8 +151,14 @@ func report(p *ui.Printer, err error) int {
 	}
 	var sig signalError
 	if errors.As(err, &sig) {
-		p.Error(sig, "the previous outputs are as they were")
+		p.Error(sig, "outputs that were not finished are as they were before")
 		return exitSignal + int(sig.signal)
+	}
+	var bug *build.PanicError
+	if errors.As(err, &bug) {
+		p.Error(err, "please report it with the text below")
+		fmt.Fprintf(os.Stderr, "%s", bug.Stack)
+		return ExitInternal
 	}
 	code := ExitFailed
 	for _, e := range flatten(err) {

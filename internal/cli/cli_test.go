@@ -36,6 +36,7 @@ func TestReportExitCodes(t *testing.T) {
 		"failure":       {errors.New("x"), ExitFailed},
 		"configuration": {&config.Error{Msg: "x"}, ExitUsage},
 		"plan":          {errors.Join(&build.ConfigError{Err: errors.New("a")}, &build.ConfigError{Err: errors.New("b")}), ExitUsage},
+		"bug":           {&build.ImageError{Image: "i", Err: &build.PanicError{Value: "x"}}, ExitInternal},
 		"interrupt":     {&build.ImageError{Image: "i", Err: signalError{syscall.SIGINT}}, 130},
 	} {
 		if got := report(ui.New(discard{}, ui.Options{}), tt.err); got != tt.want {

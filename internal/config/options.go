@@ -139,6 +139,16 @@ func (cl *commandLine) flags() *pflag.FlagSet {
 	return f
 }
 
+// ParseVerb returns what a command line asks for: its verb, or VerbHelp for
+// the options that ask for help or the version.
+func ParseVerb(args []string) (Verb, error) {
+	cl, err := parseArgs(args)
+	if cl.options.Help || cl.options.Version {
+		return VerbHelp, err
+	}
+	return cl.verb, err
+}
+
 // parseArgs reads a command line: options may stand before and after the
 // verb, and everything after "--" is the verb's.
 func parseArgs(args []string) (*commandLine, error) {

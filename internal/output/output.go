@@ -23,6 +23,8 @@ type Request struct {
 	OwnsRoot bool
 	// IgnoreOwners says that files cannot be given to other users.
 	IgnoreOwners bool
+	// FileMode are the permissions of outputs that are files, unless OutputMode= says otherwise.
+	FileMode os.FileMode
 	// Run runs a program of the host on paths in Root and Dir.
 	Run disk.RunFunc
 }
@@ -47,10 +49,8 @@ func Write(ctx context.Context, r Request) ([]string, error) {
 	if err := write(ctx, r, path); err != nil {
 		return nil, fmt.Errorf("writing %s: %w", name, err)
 	}
-	if mode := r.Image.OutputMode; mode != nil {
-		if err := os.Chmod(path, os.FileMode(*mode)); err != nil {
-			return nil, fmt.Errorf("setting the mode of %s: %w", name, err)
-		}
+	if err := r.setMode(path); err != nil {
+		return nil, fmt.Errorf("setting the mode of %s: %w", name, err)
 	}
 	names := []string{name}
 	if link := r.Image.SymlinkName(); link != "" {
@@ -60,4 +60,15 @@ func Write(ctx context.Context, r Request) ([]string, error) {
 		names = append(names, link)
 	}
 	return names, nil
+}
+
+// setMode gives an output its permissions. A directory is a tree, whose own are part of it.
+func (r *Request) setMode(path string) error {
+	if mode := r.Image.OutputMode; mode != nil {
+		return os.Chmod(path, os.FileMode(*mode))
+	}
+	if r.Image.Format == config.FormatDirectory {
+		return nil
+	}
+	return os.Chmod(path, r.FileMode)
 }
