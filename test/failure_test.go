@@ -345,10 +345,14 @@ func TestKill(t *testing.T) {
 	nothingLeft()
 }
 
-// Two builds of the same configuration at once do not disturb each other.
+// Two builds of the same configuration at once do not disturb each other, although one image reads the other.
 func TestTwoBuildsAtOnce(t *testing.T) {
 	nothingLeft := leavesNothing(t)
-	dir := newProject(t, map[string]string{"mkosi.conf": debianDirectory})
+	dir := newProject(t, map[string]string{
+		"mkosi.conf": "[Distribution]\nDistribution=debian\nRelease=trixie\n" +
+			"[Output]\nFormat=cpio\nOutputDirectory=mkosi.output\n[Content]\nBaseTrees=%O/base\n",
+		"mkosi.images/base.conf": "[Output]\nFormat=directory\n",
+	})
 	var wg sync.WaitGroup
 	results := make([]result, 2)
 	for i := range results {
@@ -360,7 +364,7 @@ func TestTwoBuildsAtOnce(t *testing.T) {
 			t.Errorf("exit code %d:\n%s", r.code, r.stderr)
 		}
 	}
-	if diff := cmp.Diff([]string{"image"}, names(t, filepath.Join(dir, "mkosi.output"))); diff != "" {
+	if diff := cmp.Diff([]string{"base", "image", "image.cpio.zst"}, names(t, filepath.Join(dir, "mkosi.output"))); diff != "" {
 		t.Error(diff)
 	}
 	nothingLeft()
