@@ -28,6 +28,8 @@ type image struct {
 	root string
 	// upper is where the changes to the base trees go when root is an overlay, else "".
 	upper string
+	// lower are the layers below, topmost first.
+	lower []string
 	// unmount ends the overlay; nil when there is none.
 	unmount func() error
 	// hostRelease are the os-release(5) fields of the base trees of an extension.

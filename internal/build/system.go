@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/mkosi-go/mkosi/internal/host"
+	"github.com/mkosi-go/mkosi/internal/pkgmgr"
 	"github.com/mkosi-go/mkosi/internal/sandbox"
 )
 
@@ -264,17 +265,20 @@ func (m *image) runSystemTool(ctx context.Context, t systemTool) error {
 	if !slices.ContainsFunc(t.config, func(dir string) bool { return hasFiles(root, dir) }) {
 		return nil
 	}
+	name := t.argv[0]
+	inImage := exists(root, path.Join("usr/bin", name)) && string(m.Architecture) == m.b.Host.Architecture
+	if _, err := host.FindTool(name); err != nil && !inImage {
+		if exists(root, systemdPath) {
+			m.b.UI.Warnf(m.Image.Image, "%s runs neither from the image nor on this machine: %s is left to the first boot", name, t.text)
+		}
+		return nil
+	}
 	return m.step(t.text, func() error {
-		name := t.argv[0]
 		var err error
-		if inImage := path.Join("usr/bin", name); exists(root, inImage) && string(m.Architecture) == m.b.Host.Architecture {
+		if inImage {
 			err = m.runInImage(ctx, t.argv)
-		} else if _, findErr := host.FindTool(name); findErr == nil {
-			argv := append([]string{name, "--root=/buildroot"}, t.argv[1:]...)
-			err = m.runOnTree(ctx, argv)
 		} else {
-			m.b.UI.Warnf(m.Image.Image, "%s is neither in the image nor on this machine: left to the first boot", name)
-			return nil
+			err = m.runOnTree(ctx, append([]string{name, "--root=" + pkgmgr.BuildRoot}, t.argv[1:]...))
 		}
 		var exit *sandbox.ExitError
 		if errors.As(err, &exit) && slices.Contains(t.accept, exit.Code) {

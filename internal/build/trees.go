@@ -67,6 +67,7 @@ func (m *image) mountBaseTrees(ctx context.Context) error {
 		lower = append(lower, base)
 	}
 	slices.Reverse(lower)
+	m.lower = lower
 
 	m.root = filepath.Join(m.work, "root")
 	// With Format=directory the changes become the output and are made where it goes.
@@ -158,7 +159,43 @@ func (m *image) leaveBaseTrees(ctx context.Context) error {
 		return err
 	}
 	m.unmount, m.root = nil, m.upper
+	if err := removeKnown(ctx, m.root, m.lower); err != nil {
+		return err
+	}
 	return stripOverlayAttributes(ctx, m.root)
+}
+
+// removeKnown removes from the changes to base trees every file that a base tree has too, as the reference does: what
+// is left can be laid over the base tree and over later versions of it. Directories stay.
+func removeKnown(ctx context.Context, upper string, lower []string) error {
+	changes, err := os.OpenRoot(upper)
+	if err != nil {
+		return err
+	}
+	defer changes.Close()
+	for _, dir := range lower {
+		base, err := os.OpenRoot(dir)
+		if err != nil {
+			return fmt.Errorf("opening the base tree: %w", err)
+		}
+		defer base.Close()
+		var known []string
+		err = tree.Walk(ctx, upper, func(e *tree.Entry) error {
+			if !e.IsDir() && exists(base, e.Path) {
+				known = append(known, e.Path)
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		for _, name := range known {
+			if err := changes.Remove(name); err != nil {
+				return fmt.Errorf("removing what the base tree has too: %w", err)
+			}
+		}
+	}
+	return nil
 }
 
 // stripOverlayAttributes removes what overlayfs notes for itself in an upper directory, such as the inode that a file
