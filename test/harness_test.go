@@ -179,49 +179,66 @@ func tutorialDir(t *testing.T) string {
 	return dir
 }
 
-// referenceTutorial builds the tutorial's second stage with the reference, once, with the same keys.
-var referenceTutorial = sync.OnceValues(func() (string, error) {
-	ours, err := tutorial()
+// comparison is the tutorial's second stage, built by us and by the reference from the same packages with the same keys.
+type comparison struct{ ours, reference string }
+
+// compared builds both sides of the comparison once. What comes from this machine's own mirror may be newer than what
+// its main suite has, so both are told to use that alone.
+var compared = sync.OnceValues(func() (c comparison, err error) {
+	mirror, err := hostMirror()
 	if err != nil {
-		return "", err
+		return c, err
 	}
-	dir := filepath.Join(sharedDir, "reference")
+	c = comparison{filepath.Join(sharedDir, "compared"), filepath.Join(sharedDir, "reference")}
+	args := []string{"--profile", "initrd", "--force", "--local-mirror", mirror, "--source-date-epoch", testEpoch}
+	for dir, command := range map[string]func(dir string) *exec.Cmd{
+		c.ours:      func(dir string) *exec.Cmd { return mkosi(dir, args...) },
+		c.reference: func(dir string) *exec.Cmd { return reference(dir, append([]string{"mkosi"}, args...)...) },
+	} {
+		if err := prepareTutorial(dir); err != nil {
+			return c, err
+		}
+		if out, err := command(dir).CombinedOutput(); err != nil {
+			return c, fmt.Errorf("building in %s: %w\n%s", dir, err, out)
+		}
+	}
+	return c, nil
+})
+
+// prepareTutorial copies the tutorial's configuration and the keys of the tutorial that the tests share.
+func prepareTutorial(dir string) error {
+	shared, err := tutorial()
+	if err != nil {
+		return err
+	}
 	if err := os.CopyFS(dir, os.DirFS(filepath.Join(project, "examples/sysext"))); err != nil {
-		return "", err
+		return err
 	}
-	for _, stale := range []string{"mkosi.output", "mkosi.cache"} {
+	for _, stale := range []string{"mkosi.output", "mkosi.cache", "mkosi.key", "mkosi.crt"} {
 		if err := os.RemoveAll(filepath.Join(dir, stale)); err != nil {
-			return "", err
+			return err
 		}
 	}
 	for _, key := range []string{"mkosi.key", "mkosi.crt"} {
-		b, err := os.ReadFile(filepath.Join(ours, key))
+		b, err := os.ReadFile(filepath.Join(shared, key))
 		if err != nil {
-			return "", err
+			return err
 		}
-		_ = os.Remove(filepath.Join(dir, key))
 		if err := os.WriteFile(filepath.Join(dir, key), b, 0o600); err != nil {
-			return "", err
+			return err
 		}
 	}
-	mirror, err := hostMirror()
-	if err != nil {
-		return "", err
-	}
-	cmd := reference(dir, "mkosi", "--profile", "initrd", "--force", "--local-mirror", mirror, "--seed", testSeed, "--source-date-epoch", testEpoch)
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("the reference: %w\n%s", err, out)
-	}
-	return dir, nil
-})
+	return seedImages(dir)
+}
 
-func referenceDir(t *testing.T) string {
+// comparedDirs returns the directories of the two builds.
+func comparedDirs(t *testing.T) (ours, reference string) {
 	t.Helper()
-	dir, err := referenceTutorial()
+	c, err := compared()
 	if err != nil {
 		t.Fatal(err)
 	}
-	return dir
+	return c.ours, c.reference
 }
 
 // mountPartition mounts a file system that lies in an image at an offset, read-only, until the test ends.

@@ -44,13 +44,7 @@ func TestTutorialAsOrdinaryUser(t *testing.T) {
 	}
 	t.Cleanup(func() { os.RemoveAll(home) })
 	dir := filepath.Join(home, "tutorial")
-	copyExample(t, "sysext", dir)
-	for _, key := range []string{"mkosi.key", "mkosi.crt"} {
-		if err := os.Chmod(copyInto(t, dir, filepath.Join(asRoot, key)), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := seedImages(dir); err != nil {
+	if err := prepareTutorial(dir); err != nil {
 		t.Fatal(err)
 	}
 	packages := filepath.Join(home, "packages")
