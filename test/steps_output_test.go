@@ -34,7 +34,7 @@ func TestStepsOutput(t *testing.T) {
 	for _, clean := range []string{"yes", "no", "auto"} {
 		for format, extension := range map[string]string{"directory": "", "cpio": ".cpio.zst", "disk": ".raw"} {
 			for tools, files := range map[string]map[string]string{
-				"with":    {"mkosi.extra/usr/bin/apt": "apt", "mkosi.extra/usr/bin/dpkg": "dpkg"},
+				"with":    {"mkosi.extra/usr/bin/apt": "apt", "mkosi.extra/usr/bin/apt-get": "apt", "mkosi.extra/usr/bin/dpkg": "dpkg"},
 				"without": nil,
 			} {
 				image := stepsImage{
@@ -44,6 +44,17 @@ func TestStepsOutput(t *testing.T) {
 				name := format + "-" + clean + "-" + tools
 				image.output = name + extension
 				s.images[name] = image
+			}
+		}
+	}
+	s.setup = func(t *testing.T, dir string) {
+		for name, image := range s.images {
+			for file := range image.files {
+				if strings.HasPrefix(file, "mkosi.extra/usr/bin/") {
+					if err := os.Chmod(filepath.Join(dir, "mkosi.images", name, file), 0o755); err != nil {
+						t.Fatal(err)
+					}
+				}
 			}
 		}
 	}

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -53,7 +54,7 @@ type stepsImage struct {
 
 // allowance is a difference between the reference's tree and ours that is meant to be.
 type allowance struct {
-	path   string // pattern of path.Match
+	path   string // pattern of path.Match; ** is any path
 	what   string // words of tree.Difference.What
 	reason string
 }
@@ -243,8 +244,11 @@ func open(t *testing.T, output string) string {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
-	unpack := `cd "$0"; if zstd -tq "$1" 2>/dev/null; then zstd -dc "$1"; else cat "$1"; fi | cpio -idm --quiet`
-	must(t, reference(sharedDir, "sh", "-c", unpack, dir, output))
+	must(t, reference(sharedDir, "bsdtar", "-x", "-p", "--numeric-owner", "-f", output, "-C", dir))
+	// The archive does not have this directory itself.
+	if err := os.Chtimes(dir, time.Time{}, time.Unix(0, 0)); err != nil {
+		t.Fatal(err)
+	}
 	return dir
 }
 
@@ -259,7 +263,7 @@ func sameTree(t *testing.T, theirs, ours string, allowed, traces []allowance) {
 	for _, d := range diffs {
 		allows := func(a allowance) bool {
 			ok, err := path.Match(a.path, d.Path)
-			return err == nil && ok && slices.Contains(strings.Fields(a.what), d.What)
+			return err == nil && (ok || a.path == "**") && slices.Contains(strings.Fields(a.what), d.What)
 		}
 		// What overlayfs notes for itself the reference keeps; it is of no use in an image and differs from build to build.
 		if overlayNotes := d.What == "xattr" && strings.HasPrefix(d.A, "{user.overlay.") && d.B == "{}"; overlayNotes || slices.ContainsFunc(everywhere, allows) || slices.ContainsFunc(traces, allows) {
@@ -279,7 +283,8 @@ func sameTree(t *testing.T, theirs, ours string, allowed, traces []allowance) {
 }
 
 // samePartitions compares the partition tables of two disk images. The identifiers of partitions with a root hash are
-// that hash, and differ because mkosi writes erofs itself.
+// that hash, and differ because mkosi writes erofs itself. How small an ext4 file system may be is an estimate of
+// mke2fs, whose version differs; it has to be the same within five percent.
 func samePartitions(t *testing.T, theirs, ours string) {
 	t.Helper()
 	if !isDisk(theirs) || !isDisk(ours) {
@@ -305,7 +310,9 @@ func samePartitions(t *testing.T, theirs, ours string) {
 		}
 		return parts
 	}
-	if diff := cmp.Diff(table(theirs), table(ours)); diff != "" {
+	near := cmp.FilterPath(func(p cmp.Path) bool { return p.Last().String() == ".Size" },
+		cmp.Comparer(func(a, b int64) bool { return max(a, b)-min(a, b) <= max(a, b)/20 }))
+	if diff := cmp.Diff(table(theirs), table(ours), near); diff != "" {
 		t.Errorf("the reference's partitions (-) and ours (+) differ:\n%s", diff)
 	}
 }

@@ -138,6 +138,9 @@ func check(cfg *config.Config, img *config.Image, earlier []*Job) []error {
 	for _, u := range config.Unsupported(img) {
 		add("", "%s: %s", u.Origin, u.Reason)
 	}
+	if isExtension(img.Format) && len(img.Packages) > 0 && len(img.BaseTrees) == 0 {
+		add("name the trees to build upon, such as BaseTrees=%O/base", "Packages= in an extension needs BaseTrees=")
+	}
 	if img.Overlay && len(img.BaseTrees) == 0 {
 		add("name the trees to build upon, such as BaseTrees=%O/base", "Overlay=yes needs BaseTrees=")
 	}

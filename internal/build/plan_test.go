@@ -91,10 +91,13 @@ func TestPlanRefuses(t *testing.T) {
 		want   string
 	}{
 		"overlay without base": {func(i *config.Image) { i.BaseTrees = nil; i.Overlay = true }, "Overlay=yes needs BaseTrees="},
-		"missing base":         {func(i *config.Image) { i.BaseTrees = []string{"/nowhere/at/all"} }, "/nowhere/at/all does not exist"},
-		"disk image as base":   {func(i *config.Image) { i.BaseTrees = []string{"/proc/self/exe"} }, "disk image as base tree is not supported yet"},
-		"made too late":        {func(i *config.Image) {}, "which image late makes only later"},
-		"signature of a disk":  {func(i *config.Image) { i.Format = config.FormatDisk; i.Verity = config.VeritySigned }, "for Format=disk, Verity=signed is not supported"},
+		"packages of an extension": {func(i *config.Image) {
+			i.Format, i.BaseTrees, i.Packages = config.FormatSysext, nil, []string{"less"}
+		}, "Packages= in an extension needs BaseTrees="},
+		"missing base":        {func(i *config.Image) { i.BaseTrees = []string{"/nowhere/at/all"} }, "/nowhere/at/all does not exist"},
+		"disk image as base":  {func(i *config.Image) { i.BaseTrees = []string{"/proc/self/exe"} }, "disk image as base tree is not supported yet"},
+		"made too late":       {func(i *config.Image) {}, "which image late makes only later"},
+		"signature of a disk": {func(i *config.Image) { i.Format = config.FormatDisk; i.Verity = config.VeritySigned }, "for Format=disk, Verity=signed is not supported"},
 		"signature without key": {func(i *config.Image) {
 			i.Format = config.FormatSysext
 			i.Architecture = "x86-64"

@@ -64,11 +64,11 @@ func Write(ctx context.Context, r Request) ([]string, error) {
 
 // setMode gives an output its permissions. A directory is a tree, whose own are part of it.
 func (r *Request) setMode(path string) error {
-	if mode := r.Image.OutputMode; mode != nil {
-		return os.Chmod(path, os.FileMode(*mode))
-	}
 	if r.Image.Format == config.FormatDirectory {
 		return nil
+	}
+	if mode := r.Image.OutputMode; mode != nil {
+		return os.Chmod(path, os.FileMode(*mode))
 	}
 	return os.Chmod(path, r.FileMode)
 }

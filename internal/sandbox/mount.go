@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -57,12 +58,22 @@ func MountBind(source, target string, readOnly bool) error {
 	})
 }
 
+// unmountPatience is how long a mount may be in use before Unmount gives up.
+const unmountPatience = 2 * time.Second
+
 // Unmount removes the topmost mount at target. It fails outside of a session,
-// and with an error that wraps unix.EBUSY while a process uses the mount.
+// and with an error that wraps unix.EBUSY if a process keeps using the mount.
 func Unmount(target string) error {
 	err := errNoSession
 	if current.Active {
+		// A child that is just being started still has every file open that
+		// this process had, on whatever mount, until its exec is done.
+		deadline := time.Now().Add(unmountPatience)
 		err = unix.Unmount(target, unix.UMOUNT_NOFOLLOW)
+		for err == unix.EBUSY && time.Now().Before(deadline) {
+			time.Sleep(time.Millisecond)
+			err = unix.Unmount(target, unix.UMOUNT_NOFOLLOW)
+		}
 	}
 	if err != nil {
 		return fmt.Errorf("unmounting %s: %w", target, err)

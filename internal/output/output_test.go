@@ -1,0 +1,97 @@
+package output
+
+import (
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/mkosi-go/mkosi/internal/config"
+)
+
+// request returns a request for an image of a tree with one file.
+func request(t *testing.T, img config.Image) Request {
+	t.Helper()
+	dir := t.TempDir()
+	r := Request{Image: &img, Root: filepath.Join(dir, "root"), Dir: filepath.Join(dir, "outputs"), FileMode: 0o644, OwnsRoot: true, IgnoreOwners: true}
+	for _, d := range []string{r.Root, r.Dir} {
+		if err := os.Mkdir(d, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(r.Root, "file"), []byte("content"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func TestWrite(t *testing.T) {
+	mode := func(m uint32) *uint32 { return &m }
+	for _, test := range []struct {
+		name  string
+		img   config.Image
+		names []string
+		mode  fs.FileMode
+	}{
+		{"directory", config.Image{Format: config.FormatDirectory, Output: "base"}, []string{"base"}, 0o755},
+		{"directory keeps its mode", config.Image{Format: config.FormatDirectory, Output: "base", OutputMode: mode(0o700)}, []string{"base"}, 0o755},
+		{"directory with extension", config.Image{Format: config.FormatDirectory, Output: "base", OutputExtension: "d"}, []string{"base.d", "base"}, 0o755},
+		{"cpio", config.Image{Format: config.FormatCPIO, Output: "initrd", OutputExtension: "cpio", CompressOutput: config.CompressionNone},
+			[]string{"initrd.cpio", "initrd"}, 0o644},
+		{"compressed", config.Image{Format: config.FormatCPIO, Output: "initrd", OutputExtension: "cpio", CompressOutput: config.CompressionZstd, CompressLevel: 3, OutputMode: mode(0o640)},
+			[]string{"initrd.cpio.zst", "initrd"}, 0o640},
+		{"no extension", config.Image{Format: config.FormatCPIO, Output: "initrd", CompressOutput: config.CompressionNone}, []string{"initrd"}, 0o644},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			r := request(t, test.img)
+			names, err := Write(t.Context(), r)
+			if err != nil || !slices.Equal(names, test.names) {
+				t.Fatalf("got %v, %v, want %v", names, err, test.names)
+			}
+			fi, err := os.Lstat(filepath.Join(r.Dir, names[0]))
+			if err != nil || fi.Mode().Perm() != test.mode {
+				t.Errorf("%s: %v, %v, want mode %v", names[0], fi, err, test.mode)
+			}
+			for _, link := range names[1:] {
+				if target, err := os.Readlink(filepath.Join(r.Dir, link)); err != nil || target != names[0] {
+					t.Errorf("%s points to %q (%v)", link, target, err)
+				}
+			}
+		})
+	}
+}
+
+// What cannot be written is refused, and nothing is left in its place.
+func TestWriteRefuses(t *testing.T) {
+	for _, test := range []struct {
+		img  config.Image
+		want string
+	}{
+		{config.Image{Format: config.FormatTar, Output: "image"}, "format tar is not supported yet"},
+		{config.Image{Format: config.FormatUKI, Output: "image"}, "format uki is not supported yet"},
+		{config.Image{Format: config.FormatCPIO, Output: "image", CompressOutput: config.CompressionXZ}, "CompressOutput=xz is not supported yet"},
+		{config.Image{Format: config.FormatSysext, Output: "image", Architecture: "x86-64", Verity: config.VeritySigned}, "genkey"},
+	} {
+		r := request(t, test.img)
+		names, err := Write(t.Context(), r)
+		if err == nil || !strings.Contains(err.Error(), test.want) || names != nil {
+			t.Errorf("%s: got %v, %v", test.img.Format, names, err)
+		}
+	}
+}
+
+// An extension is signed with a key, and without one has hashes only when asked for.
+func TestExtensionPartitions(t *testing.T) {
+	for _, test := range []struct {
+		verity config.Verity
+		want   int
+	}{{config.VerityAuto, 1}, {config.VerityDisabled, 1}, {config.VerityHash, 2}, {config.VerityDefer, 3}} {
+		r := request(t, config.Image{Format: config.FormatSysext, Output: "image", Architecture: "x86-64", Verity: test.verity})
+		opts := r.diskOptions("image.raw")
+		if err := planExtension(r.Image, &opts); err != nil || len(opts.Definitions) != test.want {
+			t.Errorf("Verity=%s has %d partitions (%v), want %d", test.verity, len(opts.Definitions), err, test.want)
+		}
+	}
+}
