@@ -36,9 +36,11 @@ func TestStepsPackages(t *testing.T) {
 	s := &steps{
 		universal: "[Output]\nOutputDirectory=mkosi.output\n",
 		images: map[string]stepsImage{
-			"remove":     {conf: begin + "Packages=less,hostname\nRemovePackages=less\n", check: has("usr/bin/less", false)},
-			"docs":       {conf: begin + "WithDocs=no\nPackages=less\n", check: has("usr/share/man/man1/*", false)},
-			"recommends": {conf: begin + "WithRecommends=yes\nPackages=bash\n"},
+			"remove": {conf: begin + "Packages=less,hostname\nRemovePackages=less\n", check: has("usr/bin/less", false)},
+			"docs":   {conf: begin + "WithDocs=no\nPackages=less\n", check: has("usr/share/man/man1/*", false)},
+			"recommends": {conf: begin + "WithRecommends=yes\nPackages=bash\n", allowed: []allowance{
+				{"etc/apt/sources.list.d/trixie.sources", "size content", "mkosi writes this machine's mirrors, the reference those of Debian with its debug packages"},
+			}},
 		},
 	}
 	for name, image := range s.images {

@@ -82,7 +82,7 @@ func (m *image) prepareSources(ctx context.Context, n int) (apt pkgmgr.Apt, err 
 	if err != nil {
 		return apt, err
 	}
-	sources, err := m.packageSources(d)
+	sources, err := m.packageSources(d, m.LocalMirror)
 	if err != nil {
 		return apt, err
 	}
@@ -152,13 +152,14 @@ func (m *image) wantsSync(apt *pkgmgr.Apt) bool {
 	return true
 }
 
-// packageSources returns the repositories that the image's settings name.
-func (m *image) packageSources(d *distro.Distribution) ([]distro.Source, error) {
+// packageSources returns the repositories that the image's settings name, without LocalMirror= if that is only for the
+// build.
+func (m *image) packageSources(d *distro.Distribution, localMirror string) ([]distro.Source, error) {
 	req := &distro.Request{
 		Release:      m.Release,
 		Architecture: string(m.Architecture),
 		Mirror:       m.Mirror,
-		LocalMirror:  m.LocalMirror,
+		LocalMirror:  localMirror,
 		Snapshot:     m.Snapshot,
 		Components:   m.Repositories,
 	}
@@ -234,7 +235,30 @@ func (m *image) installPackages(ctx context.Context) error {
 	if len(m.Packages) > 0 {
 		text += " with " + list(m.Packages)
 	}
-	return m.install(apt, text, func() error { return apt.Bootstrap(ctx, m.root, m.Packages) })
+	if err := m.install(apt, text, func() error { return apt.Bootstrap(ctx, m.root, m.Packages) }); err != nil {
+		return err
+	}
+	return m.writeSources(apt.Distribution)
+}
+
+// writeSources tells an image that has apt, and no sources yet, where its packages come from. LocalMirror= is for the
+// build alone.
+func (m *image) writeSources(d *distro.Distribution) error {
+	root, err := os.OpenRoot(m.root)
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	const dir = "etc/apt/sources.list.d"
+	if !exists(root, "usr/bin/apt") || !exists(root, dir) || hasFiles(root, dir) || exists(root, "etc/apt/sources.list") {
+		return nil
+	}
+	sources, err := m.packageSources(d, "")
+	if err != nil {
+		m.b.UI.Infof(m.Image.Image, "apt in the image gets no sources: %v", err)
+		return nil
+	}
+	return writeFile(root, dir+"/"+m.Release+".sources", distro.Format(sources), 0o644)
 }
 
 // install runs an installation as a step that tells how far it is.
