@@ -71,7 +71,7 @@ func sourceKey(img *config.Image) string {
 	return fmt.Sprintf("%q", []any{
 		img.Distribution, img.Release, img.Architecture, img.Mirror, img.Snapshot, img.LocalMirror, img.Repositories,
 		img.RepositoryKeyCheck, img.PackageDirectories, img.SandboxTrees, img.CacheDirectory, img.PackageCacheDirectory,
-		img.CacheOnly, img.ProxyUrl, img.ProxyPeerCertificate, img.ProxyClientCertificate, img.ProxyClientKey,
+		img.CacheOnly, img.ProxyUrl, img.ProxyExclude, img.ProxyPeerCertificate, img.ProxyClientCertificate, img.ProxyClientKey,
 	})
 }
 
@@ -109,6 +109,7 @@ func (m *image) prepareSources(ctx context.Context, n int) (apt pkgmgr.Apt, err 
 		PackageDir:       packageCache,
 		NoKeyCheck:       !m.RepositoryKeyCheck,
 		Proxy:            m.ProxyUrl,
+		ProxyExclude:     m.ProxyExclude,
 		ProxyCA:          m.ProxyPeerCertificate,
 		ProxyCertificate: m.ProxyClientCertificate,
 		ProxyKey:         m.ProxyClientKey,

@@ -48,7 +48,11 @@ type Apt struct {
 	NoKeyCheck bool
 	// Proxy settings, "" for none: ProxyUrl=, ProxyPeerCertificate=,
 	// ProxyClientCertificate=, ProxyClientKey= (paths on the host).
+	// The URL may have a user and a password, which are kept out of command
+	// lines, logs and errors.
 	Proxy, ProxyCA, ProxyCertificate, ProxyKey string
+	// ProxyExclude are hosts to reach without the proxy: ProxyExclude=.
+	ProxyExclude []string
 
 	// Env is added to the environment of apt, dpkg and maintainer scripts, as
 	// NAME=value.
@@ -82,7 +86,7 @@ var noCache = []string{"pkgCacheFile::Generate=false"}
 // Sync brings the repositories' metadata up to date: apt-get update.
 func (a *Apt) Sync(ctx context.Context) error {
 	a.logf("updating package metadata of %s %s", a.Distribution.PrettyName, a.Release)
-	return a.aptGet(ctx, aptRun{args: []string{"update"}, options: noCache, network: true})
+	return a.update(ctx)
 }
 
 // Synced tells whether MetadataDir holds metadata, of any age, of a
@@ -138,11 +142,13 @@ func (a *Apt) Clean(root string, always bool) error {
 		return fmt.Errorf("removing package metadata: %w", err)
 	}
 	defer r.Close()
-	for program, dir := range map[string]string{"apt": "var/lib/apt", "dpkg": "var/lib/dpkg"} {
-		if _, err := r.Lstat("usr/bin/" + program); err == nil && !always {
+	for _, data := range []struct{ dir, program string }{
+		{"var/lib/apt", "apt"}, {"var/cache/apt", "apt"}, {"var/lib/dpkg", "dpkg"},
+	} {
+		if fi, err := r.Stat("usr/bin/" + data.program); err == nil && fi.Mode()&0o111 != 0 && !always {
 			continue
 		}
-		if err := r.RemoveAll(dir); err != nil {
+		if err := r.RemoveAll(data.dir); err != nil {
 			return fmt.Errorf("removing package metadata: %w", err)
 		}
 	}

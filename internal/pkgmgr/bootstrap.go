@@ -63,9 +63,7 @@ func (a *Apt) solveCached(ctx context.Context, root string, requests ...[]string
 	if err != nil {
 		return nil, err
 	}
-	// What apt left in its cache (its own indexes) is part of no key, but a
-	// first update may just have happened.
-	a.remember(a.solutionKey(requests...), s)
+	a.remember(ctx, key, s, requests...)
 	return s, nil
 }
 
@@ -77,20 +75,7 @@ func (a *Apt) fast(ctx context.Context, root string, essential []string, s *solu
 	if err != nil {
 		return false, err
 	}
-	version, err := a.dpkgVersion(ctx)
-	if err != nil {
-		return false, err
-	}
-	in, err := deb.NewInstaller(deb.Options{
-		Root:         root,
-		Rules:        a.rules(),
-		IgnoreOwners: a.IgnoreOwners,
-		Version:      version,
-		Shell:        func(ctx context.Context, script string) error { return a.shell(ctx, root, script) },
-		Configure: func(ctx context.Context, names []string, triggers bool) error {
-			return a.configure(ctx, root, names, triggers)
-		},
-	})
+	in, err := a.installer(ctx, root)
 	if err != nil {
 		return false, err
 	}
@@ -136,6 +121,24 @@ func (a *Apt) fast(ctx context.Context, root string, essential []string, s *solu
 	return true, writeAuto(root, next, arch)
 }
 
+// installer opens root for package deb. The caller closes it.
+func (a *Apt) installer(ctx context.Context, root string) (*deb.Installer, error) {
+	version, err := a.dpkgVersion(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return deb.NewInstaller(deb.Options{
+		Root:         root,
+		Rules:        a.rules(),
+		IgnoreOwners: a.IgnoreOwners,
+		Version:      version,
+		Shell:        func(ctx context.Context, script string) error { return a.shell(ctx, root, script) },
+		Configure: func(ctx context.Context, names []string, triggers bool) error {
+			return a.configure(ctx, root, names, triggers)
+		},
+	})
+}
+
 // groups turns solutions into groups of archives; the one after a solution
 // may be unknown yet. Only plain ones are taken.
 func (a *Apt) groups(s, next *solution) ([]deb.Group, error) {
@@ -179,13 +182,13 @@ func (a *Apt) slow(ctx context.Context, root string, s *solution, packages []str
 	}
 	defer x.Close()
 	var names []string
-	installed, err := os.ReadFile(filepath.Join(root, "var/lib/dpkg/status"))
+	begun, err := hasPackages(root)
 	if err != nil {
 		return fmt.Errorf("reading dpkg's database: %w", err)
 	}
 	for _, p := range s.Packages {
 		names = append(names, p.Name)
-		if len(installed) > 0 {
+		if begun {
 			continue // the fast path came that far
 		}
 		file, err := a.hostPath(p.File)
@@ -210,6 +213,22 @@ func (a *Apt) slow(ctx context.Context, root string, s *solution, packages []str
 	return nil
 }
 
+// hasPackages reports whether dpkg's database in the tree has any package.
+func hasPackages(root string) (bool, error) {
+	r, err := os.OpenRoot(root)
+	if err != nil {
+		return false, err
+	}
+	defer r.Close()
+	f, err := deb.OpenRegular(r, statusFile, os.O_RDONLY, 0)
+	if err != nil {
+		return false, err
+	}
+	defer f.Close()
+	st, err := f.Stat()
+	return err == nil && st.Size() > 0, err
+}
+
 // shell runs a script with the image's shell.
 func (a *Apt) shell(ctx context.Context, root, script string) error {
 	return a.inImage(ctx, root, strings.NewReader(script), "chroot", BuildRoot, "/bin/sh")
@@ -232,14 +251,15 @@ func (a *Apt) configure(ctx context.Context, root string, names []string, trigge
 // inImage runs a tool that runs programs of the image.
 func (a *Apt) inImage(ctx context.Context, root string, stdin io.Reader, args ...string) error {
 	t := &transcript{output: a.Output}
+	stdout, stderr := t.writers(nil, nil)
 	return a.explain(t, a.run(ctx, &sandbox.Cmd{
 		Args: args,
 		// Nobody else uses the tree, so that no lock file is to be left in it.
 		Env:    []string{"DPKG_FRONTEND_LOCKED=true"},
 		Ops:    a.ops(root, true),
 		Stdin:  stdin,
-		Stdout: t,
-		Stderr: t,
+		Stdout: stdout,
+		Stderr: stderr,
 	}))
 }
 
@@ -298,8 +318,8 @@ func (a *Apt) prepareRoot(root string) error {
 	if err := r.MkdirAll("var/lib/dpkg", 0o755); err != nil {
 		return fmt.Errorf("preparing dpkg's database: %w", err)
 	}
-	for _, name := range []string{"status", "available"} {
-		f, err := r.OpenFile("var/lib/dpkg/"+name, os.O_WRONLY|os.O_CREATE, 0o644)
+	for _, name := range []string{statusFile, "var/lib/dpkg/available"} {
+		f, err := deb.OpenRegular(r, name, os.O_WRONLY|os.O_CREATE, 0o644)
 		if err != nil {
 			return fmt.Errorf("preparing dpkg's database: %w", err)
 		}
@@ -324,6 +344,9 @@ func (a *Apt) prepareRoot(root string) error {
 	}
 	return nil
 }
+
+// statusFile is dpkg's list of the packages in a tree.
+const statusFile = "var/lib/dpkg/status"
 
 // machineID is what marks an image that has not been booted, machine-id(5).
 const machineID = "etc/machine-id"
@@ -369,7 +392,7 @@ func writeAuto(root string, s *solution, arch string) error {
 	if err := r.MkdirAll(path.Dir(autoFile), 0o755); err != nil {
 		return fmt.Errorf("marking packages as automatically installed: %w", err)
 	}
-	if err := r.WriteFile(autoFile, text, 0o644); err != nil {
+	if err := deb.WriteRegular(r, autoFile, text, 0o644); err != nil {
 		return fmt.Errorf("marking packages as automatically installed: %w", err)
 	}
 	return nil

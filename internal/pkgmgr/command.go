@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/gofrs/flock"
+	"golang.org/x/sys/unix"
 
 	"github.com/mkosi-go/mkosi/internal/sandbox"
 )
@@ -43,17 +44,19 @@ func (a *Apt) aptGet(ctx context.Context, r aptRun) error {
 		return err
 	}
 	args := []string{"apt-get"}
+	if r.network {
+		proxy, err := a.proxyOps()
+		if err != nil {
+			return err
+		}
+		args = append(args, "-c", proxyFile)
+		r.ops = append(proxy, r.ops...)
+	}
 	for _, o := range append(options, r.options...) {
 		args = append(args, "-o", o)
 	}
 	t := &transcript{output: a.Output}
-	var stdout, stderr io.Writer = t, t
-	if r.stdout != nil {
-		stdout = io.MultiWriter(t, r.stdout)
-	}
-	if r.stderr != nil {
-		stderr = io.MultiWriter(t, r.stderr)
-	}
+	stdout, stderr := t.writers(r.stdout, r.stderr)
 	cmd := &sandbox.Cmd{
 		Args:    append(args, r.args...),
 		Ops:     append(a.ops(r.root, r.scripts), r.ops...),
@@ -64,11 +67,20 @@ func (a *Apt) aptGet(ctx context.Context, r aptRun) error {
 	return a.explain(t, a.run(ctx, cmd))
 }
 
+// needless are capabilities(7) that apt, dpkg and maintainer scripts take none
+// of. Without them a package cannot reach the host's kernel or hardware even
+// when root runs the build.
+var needless = []int{
+	unix.CAP_MKNOD, unix.CAP_SYS_RAWIO, unix.CAP_SYS_MODULE, unix.CAP_SYS_BOOT, unix.CAP_SYS_TIME, unix.CAP_SYS_PTRACE,
+	unix.CAP_SYS_ADMIN, unix.CAP_NET_ADMIN, unix.CAP_SYSLOG, unix.CAP_BPF, unix.CAP_PERFMON, unix.CAP_WAKE_ALARM,
+}
+
 // run runs a command with what all commands have in common.
 func (a *Apt) run(ctx context.Context, cmd *sandbox.Cmd) error {
 	cmd.Env = append(a.environment(), cmd.Env...)
 	cmd.SuppressSync = true
 	cmd.SuppressChown = a.IgnoreOwners
+	cmd.DropCapabilities = needless
 	if a.Run != nil {
 		return a.Run(ctx, cmd)
 	}
@@ -120,13 +132,6 @@ func (a *Apt) options() ([]string, error) {
 		"APT::Sandbox::User=root",
 		// An update that fetched only a part of what it should is a failure.
 		"APT::Update::Error-Mode=any",
-		"Acquire::AllowReleaseInfoChange=true",
-		"Acquire::Check-Valid-Until=false",
-		// Translated descriptions are never read here.
-		"Acquire::Languages=none",
-		"Acquire::Retries=1",
-		"Acquire::http::Timeout=10",
-		"Acquire::https::Timeout=10",
 		"Dir::Cache=" + sandboxCache,
 		"Dir::State=" + BuildRoot + "/var/lib/apt",
 		"Dir::State::lists=" + sandboxLists + "/",
@@ -139,29 +144,34 @@ func (a *Apt) options() ([]string, error) {
 		// Which packages are essential is the archive's business, not apt's.
 		"pkgCacheGen::ForceEssential=,",
 	}
+	if a.NoKeyCheck {
+		o = append(o, "APT::Get::AllowUnauthenticated=true")
+	}
 	for _, opt := range a.dpkgOptions() {
 		o = append(o, "DPkg::Options::="+opt)
+	}
+	return append(o, a.acquireOptions()...), nil
+}
+
+// acquireOptions are the options for downloads.
+func (a *Apt) acquireOptions() []string {
+	o := []string{
+		"Acquire::AllowReleaseInfoChange=true",
+		"Acquire::Check-Valid-Until=false",
+		// Translated descriptions are never read here.
+		"Acquire::Languages=none",
+		"Acquire::Retries=1",
+		// Seconds of silence. apt asks twice before it counts a failure.
+		"Acquire::http::Timeout=20",
+		"Acquire::https::Timeout=20",
 	}
 	if a.NoKeyCheck {
 		o = append(o,
 			"Acquire::AllowInsecureRepositories=true",
 			"Acquire::AllowDowngradeToInsecureRepositories=true",
-			"APT::Get::AllowUnauthenticated=true",
 		)
 	}
-	if a.Proxy != "" {
-		o = append(o, "Acquire::http::Proxy="+a.Proxy, "Acquire::https::Proxy="+a.Proxy)
-	}
-	if a.ProxyCA != "" {
-		o = append(o, "Acquire::https::CaInfo=/proxy.cacert")
-	}
-	if a.ProxyCertificate != "" {
-		o = append(o, "Acquire::https::SslCert=/proxy.clientcert")
-	}
-	if a.ProxyKey != "" {
-		o = append(o, "Acquire::https::SslKey=/proxy.clientkey")
-	}
-	return o, nil
+	return o
 }
 
 // dpkgOptions are the options of every run of dpkg.
@@ -230,28 +240,19 @@ func (a *Apt) ops(root string, scripts bool) []sandbox.Op {
 	for _, dir := range a.mirrorDirs() {
 		ops = append(ops, sandbox.BindReadOnly(dir, dir))
 	}
-	for target, source := range map[string]string{
-		"/proxy.cacert":     a.ProxyCA,
-		"/proxy.clientcert": a.ProxyCertificate,
-		"/proxy.clientkey":  a.ProxyKey,
-	} {
-		if source != "" {
-			ops = append(ops, sandbox.BindReadOnly(source, target))
-		}
-	}
 	if root == "" {
 		return ops
 	}
 	ops = append(ops, sandbox.Bind(root, BuildRoot))
 	if scripts {
-		ops = append(ops, imageOps(root)...)
+		ops = append(ops, imageOps()...)
 	}
 	return ops
 }
 
 // imageOps let the image's programs run below BuildRoot, and tools outside
 // see the image's users.
-func imageOps(root string) []sandbox.Op {
+func imageOps() []sandbox.Op {
 	ops := []sandbox.Op{
 		sandbox.Dev(BuildRoot + "/dev"),
 		sandbox.Proc(BuildRoot + "/proc"),
@@ -259,7 +260,8 @@ func imageOps(root string) []sandbox.Op {
 		sandbox.WriteFile(BuildRoot+"/run/host/container-manager", []byte("mkosi"), 0o644),
 		sandbox.Dir(BuildRoot+"/run/user/0", 0o755),
 		sandbox.Tmpfs(BuildRoot + "/tmp"),
-		sandbox.BindReadOnly(filepath.Join(root, machineID), BuildRoot+"/"+machineID).Try(),
+		// The tree's own, whatever it is: a link is not to show a file of the host.
+		sandbox.BindReadOnly(BuildRoot+"/"+machineID, BuildRoot+"/"+machineID).Inside().NoFollow().Try(),
 	}
 	for _, f := range userFiles {
 		ops = append(ops, sandbox.Symlink(BuildRoot+"/etc/"+f, "/etc/"+f))

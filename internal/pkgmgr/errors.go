@@ -9,28 +9,93 @@ import (
 	"sync"
 )
 
-// transcript passes on what a tool prints and keeps the end of it. Standard
-// output and error may be written at the same time.
+// transcript passes on what a tool prints, line by line and without the
+// passwords in it, and keeps the end of it. Standard output and error, when
+// they are apart, are two streams, lest they meet in the middle of a line.
 type transcript struct {
 	output io.Writer // may be nil
 
-	mu  sync.Mutex
-	buf []byte
+	mu      sync.Mutex
+	streams []*stream
+}
+
+// stream is one stream of a tool's output.
+type stream struct {
+	transcript *transcript
+	line       []byte // the last line, unfinished
+	buf        []byte // the end of all lines
 }
 
 const transcriptSize = 64 << 10
 
-func (t *transcript) Write(p []byte) (int, error) {
+// stream adds a stream.
+func (t *transcript) stream() *stream {
+	s := &stream{transcript: t}
+	t.streams = append(t.streams, s)
+	return s
+}
+
+// writers returns what a command's standard output and error are to be,
+// which go to the given writers too, if those are not nil.
+func (t *transcript) writers(out, err io.Writer) (stdout, stderr io.Writer) {
+	stdout = t.stream()
+	if out == nil && err == nil {
+		return stdout, stdout // in the order in which they are written
+	}
+	stderr = t.stream()
+	if out != nil {
+		stdout = io.MultiWriter(stdout, out)
+	}
+	if err != nil {
+		stderr = io.MultiWriter(stderr, err)
+	}
+	return stdout, stderr
+}
+
+// finish ends the streams and returns them one after another.
+func (t *transcript) finish() ([]byte, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.buf = append(t.buf, p...)
-	if over := len(t.buf) - 2*transcriptSize; over > 0 {
-		t.buf = append(t.buf[:0], t.buf[len(t.buf)-transcriptSize:]...)
+	var text []byte
+	for _, s := range t.streams {
+		if err := s.take(len(s.line)); err != nil {
+			return nil, err
+		}
+		text = append(text, s.buf...)
 	}
-	if t.output == nil {
-		return len(p), nil
+	return text, nil
+}
+
+func (s *stream) Write(p []byte) (int, error) {
+	s.transcript.mu.Lock()
+	defer s.transcript.mu.Unlock()
+	s.line = append(s.line, p...)
+	end := bytes.LastIndexByte(s.line, '\n') + 1
+	if len(s.line)-end > transcriptSize {
+		end = len(s.line) // no line that anybody reads
 	}
-	return t.output.Write(p)
+	if err := s.take(end); err != nil {
+		return 0, err
+	}
+	return len(p), nil
+}
+
+// take passes on the first n bytes that wait in line. mu is held.
+func (s *stream) take(n int) error {
+	if n == 0 {
+		return nil
+	}
+	text := []byte(redact(string(s.line[:n])))
+	s.line = append(s.line[:0], s.line[n:]...)
+	s.buf = append(s.buf, text...)
+	if over := len(s.buf) - 2*transcriptSize; over > 0 {
+		s.buf = append(s.buf[:0], s.buf[len(s.buf)-transcriptSize:]...)
+	}
+	if s.transcript.output == nil {
+		return nil
+	}
+	_, err := s.transcript.output.Write(text)
+	return err
 }
 
 // symptom recognises a failure in apt's output and says what it means.
@@ -57,6 +122,7 @@ func (e *Error) Unwrap() error { return e.err }
 
 const (
 	untrusted     = "the repository %[1]s is not signed by a key that is trusted (%[2]s)"
+	mirrorHint    = "check the network, or name another mirror with Mirror="
 	untrustedHint = "install the distribution's keyring package on this machine, or name the right key in the sandbox tree"
 )
 
@@ -72,6 +138,8 @@ var symptoms = []symptom{
 	{regexp.MustCompile(`(?m)^E: (?:Version|Release) '([^']+)' for '([^']+)' was not found`),
 		"package %[2]s is not available in version %[1]s", ""},
 	{regexp.MustCompile(`(?m)^[WE]: .*?(\S+:/\S+) .*(NO_PUBKEY [0-9A-F]+|EXPKEYSIG [0-9A-F]+|BADSIG [0-9A-F]+)`), untrusted, untrustedHint},
+	// apt 3 has another program check signatures.
+	{regexp.MustCompile(`(?m)^[WE]: .*?(\S+:/\S+) .*Sub-process \S*(?:sqv|gpgv)\S* returned an error code \(\d+\), error message is: ([^\n]*)`), untrusted, untrustedHint},
 	{regexp.MustCompile(`(?m)^[WE]: .*?(\S+:/\S+) .*(signatures (?:were invalid|couldn't be verified)[^\n]*|[Nn]o keyring[^\n]*|NODATA[^\n]*)`), untrusted, untrustedHint},
 	{regexp.MustCompile(`(?m)^E: The repository '(\S+) ([^']*)' is not signed`),
 		"the repository %[1]s %[2]s is not signed",
@@ -84,7 +152,7 @@ var symptoms = []symptom{
 		"update the metadata (CacheOnly=never), or name another mirror with Mirror="},
 	{regexp.MustCompile(`(?m)^[WE]: Failed to fetch (\S+)\s+(.*)`),
 		"cannot download %[1]s: %[2]s",
-		"check the network, or name another mirror with Mirror="},
+		mirrorHint},
 	{regexp.MustCompile(`(?m)^E: (You don't have enough free space in \S+|.*No space left on device.*)`),
 		"the disk is full: %[1]s", ""},
 	{regexp.MustCompile(`(?s)The following packages have unmet dependencies:\n(.*?)\nE: `),
@@ -95,15 +163,17 @@ var symptoms = []symptom{
 
 // explain turns the failure of a command into a sentence.
 func (a *Apt) explain(t *transcript, err error) error {
+	text, ferr := t.finish()
 	if err == nil {
-		return nil
+		return ferr
 	}
 	e := exitError(err)
 	if e == nil {
 		return err
 	}
+	e.Tail = redact(e.Tail)
 	for _, s := range symptoms {
-		m := s.pattern.FindSubmatch(t.buf)
+		m := s.pattern.FindSubmatch(text)
 		if m == nil {
 			continue
 		}
@@ -114,7 +184,7 @@ func (a *Apt) explain(t *transcript, err error) error {
 		return &Error{Msg: fill(s.sentence, args), hint: fill(s.hint, args), err: err}
 	}
 	var lines []string
-	for _, l := range strings.Split(string(t.buf), "\n") {
+	for _, l := range strings.Split(string(text), "\n") {
 		if strings.HasPrefix(l, "E: ") {
 			lines = append(lines, strings.TrimPrefix(l, "E: "))
 		}

@@ -7,6 +7,8 @@ import (
 	"os"
 	"regexp"
 	"time"
+
+	"github.com/mkosi-go/mkosi/internal/pkgmgr/deb"
 )
 
 // identities are what maintainer scripts leave in a tree that would make two
@@ -40,7 +42,7 @@ func (a *Apt) settle(root string) error {
 			return fmt.Errorf("removing %s from the image: %w", name, err)
 		}
 	}
-	text, err := r.ReadFile(alternativesLog)
+	text, err := deb.ReadRegular(r, alternativesLog)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
@@ -49,7 +51,7 @@ func (a *Apt) settle(root string) error {
 	}
 	when := time.Unix(*a.SourceDateEpoch, 0).UTC().Format(time.DateTime)
 	text = alternativesTime.ReplaceAll(text, []byte("${1}"+when+"${2}"))
-	if err := r.WriteFile(alternativesLog, text, 0o644); err != nil {
+	if err := deb.WriteRegular(r, alternativesLog, text, 0o644); err != nil {
 		return fmt.Errorf("writing the image's %s: %w", alternativesLog, err)
 	}
 	return nil

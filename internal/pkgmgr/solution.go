@@ -16,7 +16,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/google/renameio/v2"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/mkosi-go/mkosi/internal/sandbox"
@@ -49,12 +48,10 @@ type solved struct {
 // solve asks apt to choose, download and verify the packages for the request
 // in the tree root ("" for an empty one), and to leave it at that.
 func (a *Apt) solve(ctx context.Context, root string, request []string) (*solution, error) {
-	if err := os.MkdirAll(a.aptCacheDir(), 0o755); err != nil {
-		return nil, fmt.Errorf("creating package cache: %w", err)
-	}
-	tmp, err := os.MkdirTemp(a.MetadataDir, ".solution-")
+	// In the workspace, which is removed even after the build has been killed.
+	tmp, err := os.MkdirTemp(a.Etc, ".solution-")
 	if err != nil {
-		return nil, fmt.Errorf("creating package cache: %w", err)
+		return nil, fmt.Errorf("making a directory for apt's plan: %w", err)
 	}
 	defer os.RemoveAll(tmp)
 	var stdout, stderr bytes.Buffer
@@ -65,8 +62,10 @@ func (a *Apt) solve(ctx context.Context, root string, request []string) (*soluti
 			// apt goes all the way up to running dpkg, which it only prints;
 			// the hook receives what would be installed.
 			"Debug::pkgDPkgPm=1",
-			"DPkg::Pre-Install-Pkgs::=cat >/solution/plan",
-			"DPkg::Tools::Options::cat::Version=3",
+			// It also receives apt's configuration, where the proxy's password
+			// is not to be written to a file.
+			"DPkg::Pre-Install-Pkgs::=grep -v ^Acquire:: >/solution/plan",
+			"DPkg::Tools::Options::grep::Version=3",
 			// A record of the plan that nobody reads and that takes long.
 			"Dir::Log::Planner=/dev/null",
 		},
@@ -222,19 +221,27 @@ func (a *Apt) remembered(ctx context.Context, key string) *solution {
 	return s
 }
 
-// remember keeps the solution of a request. That it cannot be kept is no
-// reason to fail.
-func (a *Apt) remember(key string, s *solution) {
-	if key == "" {
+// remember keeps the solution of requests that had the key before they were
+// solved, unless another build has changed since then what they depend on.
+// That a solution cannot be kept is no reason to fail.
+func (a *Apt) remember(ctx context.Context, key string, s *solution, requests ...[]string) {
+	text, err := json.Marshal(s)
+	if err != nil || key == "" {
 		return
 	}
-	text, err := json.Marshal(s)
+	unlock, err := a.lock(ctx)
 	if err != nil {
 		return
 	}
+	defer unlock()
 	file := a.solutionFile(key)
-	if os.MkdirAll(filepath.Dir(file), 0o755) == nil {
-		_ = renameio.WriteFile(file, text, 0o644)
+	if a.solutionKey(requests...) != key || os.MkdirAll(filepath.Dir(file), 0o755) != nil {
+		return
+	}
+	// What a killed build leaves under this name, the next one overwrites.
+	fresh := filepath.Join(filepath.Dir(file), "new")
+	if os.WriteFile(fresh, text, 0o644) == nil {
+		_ = os.Rename(fresh, file)
 	}
 }
 

@@ -34,7 +34,7 @@ func (db *database) create() error {
 
 func (db *database) write(name string, data []byte, mode os.FileMode) error {
 	name = path.Join(adminDir, name)
-	if err := db.root.WriteFile(name, data, mode); err != nil {
+	if err := WriteRegular(db.root, name, data, mode); err != nil {
 		return err
 	}
 	return db.root.Chmod(name, mode)
@@ -42,7 +42,7 @@ func (db *database) write(name string, data []byte, mode os.FileMode) error {
 
 // read returns the file's content, nothing when there is no such file.
 func (db *database) read(name string) ([]byte, error) {
-	b, err := db.root.ReadFile(path.Join(adminDir, name))
+	b, err := ReadRegular(db.root, path.Join(adminDir, name))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
