@@ -35,7 +35,7 @@ func (a *Apt) Prepare() error {
 		"shadow":   "", "gshadow": "", "ld.so.cache": "", "resolv.conf": "", "hosts": "", "nsswitch.conf": "",
 		"ssl/openssl.cnf": "",
 	}
-	if err := checkKeyrings(a.Sources, a.NoKeyCheck); err != nil {
+	if err := a.checkKeyrings(); err != nil {
 		return err
 	}
 	if len(a.Sources) > 0 {
@@ -64,13 +64,17 @@ func (a *Apt) Prepare() error {
 
 // checkKeyrings reports a keyring that the machine does not have, because
 // apt's own message for it does not say what to do.
-func checkKeyrings(sources []distro.Source, ignore bool) error {
-	for _, s := range sources {
-		if s.SignedBy == "" || !path.IsAbs(s.SignedBy) || s.Trusted || ignore {
+func (a *Apt) checkKeyrings() error {
+	for _, s := range a.Sources {
+		if s.SignedBy == "" || !path.IsAbs(s.SignedBy) || s.Trusted || a.NoKeyCheck {
 			continue
 		}
 		if _, err := os.Stat(s.SignedBy); err != nil {
-			return fmt.Errorf("the keyring of %s is missing on this machine: %w; install the distribution's keyring package (debian-archive-keyring, kali-archive-keyring, ubuntu-keyring)", s.URIs[0], err)
+			return &Error{
+				Msg:  fmt.Sprintf("the keyring of %s is missing on this machine: %v", s.URIs[0], err),
+				hint: "install the package " + a.Distribution.KeyringPackage,
+				err:  err,
+			}
 		}
 	}
 	return nil
