@@ -125,7 +125,7 @@ func (m *image) close() error {
 
 // finishTree is the last step that changes the tree.
 func (m *image) finishTree(ctx context.Context) error {
-	if m.onlyAdditions() && isExtension(m.Format) {
+	if isExtension(m.Format) {
 		if err := tree.RemoveEmptyDirs(ctx, m.root); err != nil {
 			return err
 		}

@@ -105,7 +105,7 @@ func (m *image) prepareSources(ctx context.Context, n int) (apt pkgmgr.Apt, err 
 		Release:          m.Release,
 		Architecture:     string(m.Architecture),
 		Sources:          sources,
-		MetadataDir:      packageCache,
+		MetadataDir:      packageCache + unchecked(m.Image),
 		PackageDir:       packageCache,
 		NoKeyCheck:       !m.RepositoryKeyCheck,
 		Proxy:            m.ProxyUrl,
@@ -199,7 +199,15 @@ func sourceName(img *config.Image) string {
 
 // MetadataDir is where the repositories' metadata is kept in CacheDirectory=, which has to be set.
 func MetadataDir(img *config.Image) string {
-	return filepath.Join(img.CacheDirectory, sourceName(img)+"~main.metadata.cache")
+	return filepath.Join(img.CacheDirectory, sourceName(img)+"~main.metadata.cache"+unchecked(img))
+}
+
+// unchecked tells metadata whose signatures are not checked from other: apt does not take the one for the other.
+func unchecked(img *config.Image) string {
+	if img.LocalMirror != "" || !img.RepositoryKeyCheck {
+		return "~unchecked"
+	}
+	return ""
 }
 
 // environment returns Environment= as NAME=value.

@@ -141,20 +141,14 @@ func (m *image) leaveBaseTrees(ctx context.Context) error {
 	if !m.onlyAdditions() {
 		return nil
 	}
-	root, err := os.OpenRoot(m.root)
-	if err != nil {
-		return err
-	}
-	defer root.Close()
 	if len(m.BaseTrees) > 0 {
-		if m.hostRelease, err = readOSRelease(root); err != nil {
+		if err := m.readHostRelease(); err != nil {
 			return err
 		}
 	}
-	if !m.Overlay || m.unmount == nil {
+	if !m.Overlay {
 		return nil
 	}
-	root.Close()
 	if err := m.unmount(); err != nil {
 		return err
 	}
@@ -163,6 +157,17 @@ func (m *image) leaveBaseTrees(ctx context.Context) error {
 		return err
 	}
 	return stripOverlayAttributes(ctx, m.root)
+}
+
+// readHostRelease remembers what the base trees are.
+func (m *image) readHostRelease() error {
+	root, err := os.OpenRoot(m.root)
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	m.hostRelease, err = readOSRelease(root)
+	return err
 }
 
 // removeKnown removes from the changes to base trees every file that a base tree has too, as the reference does: what
@@ -201,9 +206,9 @@ func removeKnown(ctx context.Context, upper string, lower []string) error {
 // stripOverlayAttributes removes what overlayfs notes for itself in an upper directory, such as the inode that a file
 // was copied from. That a directory replaces the one below stays, for a directory output may be overlaid again.
 func stripOverlayAttributes(ctx context.Context, dir string) error {
+	buf := make([]byte, 64<<10) // XATTR_LIST_MAX of the kernel
 	return tree.Walk(ctx, dir, func(e *tree.Entry) error {
 		path := filepath.Join(dir, e.Path)
-		buf := make([]byte, 64<<10) // XATTR_LIST_MAX of the kernel
 		n, err := unix.Llistxattr(path, buf)
 		if err == unix.EOPNOTSUPP || n == 0 {
 			return nil
