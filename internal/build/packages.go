@@ -143,14 +143,10 @@ func (m *image) prepareSources(ctx context.Context, n int) (apt pkgmgr.Apt, err 
 	return apt, m.step("syncing package metadata", func() error { return apt.Sync(ctx) })
 }
 
-// wantsSync says whether CacheOnly= asks for fresh metadata. What is configured to stay off the network still needs
-// metadata of the local repository.
+// wantsSync says whether CacheOnly= asks for fresh metadata. A local repository's changes with its packages, and what
+// was never fetched has to be.
 func (m *image) wantsSync(apt *pkgmgr.Apt) bool {
-	switch m.CacheOnly {
-	case config.CacheOnlyAlways, config.CacheOnlyMetadata:
-		return !apt.Synced()
-	}
-	return true
+	return m.CacheOnly != config.CacheOnlyMetadata || len(m.PackageDirectories) > 0 || !apt.Synced()
 }
 
 // packageSources returns the repositories that the image's settings name, without LocalMirror= if that is only for the

@@ -101,7 +101,7 @@ func buildSettings() []*Setting {
 			Help:    "do without the network as far as the caches allow",
 			kind:    enum(CacheOnlyAlways, CacheOnlyAuto, CacheOnlyAlways, CacheOnlyAuto, CacheOnlyMetadata, CacheOnlyNever),
 			Default: CacheOnlyAuto,
-			built:   full,
+			built:   only("auto", "metadata", "never"),
 		},
 		{
 			Name: "SandboxTrees", Section: "Build", Scope: Universal, Long: "sandbox-tree",

@@ -118,6 +118,7 @@ func outputSettings() []*Setting {
 			Help:    "make a disk image that also starts from optical media",
 			kind:    feature,
 			Default: Auto,
+			built:   only("auto", "disabled"),
 		},
 		{
 			Name: "ElToritoSystem", Section: "Output", Scope: Local, Long: "el-torito-system",
