@@ -85,7 +85,9 @@ func freshTutorial(t *testing.T) string {
 	if err := os.Chmod(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	copyExample(t, "sysext", filepath.Join(dir, "tutorial"))
+	if err := copyExample("sysext", filepath.Join(dir, "tutorial")); err != nil {
+		t.Fatal(err)
+	}
 	if err := seedImages(filepath.Join(dir, "tutorial")); err != nil {
 		t.Fatal(err)
 	}

@@ -111,16 +111,16 @@ func hostMirror() (string, error) {
 }
 
 // copyExample copies a configuration of examples/ without what an earlier build left there.
-func copyExample(t *testing.T, name, dir string) {
-	t.Helper()
+func copyExample(name, dir string) error {
 	if err := os.CopyFS(dir, os.DirFS(filepath.Join(project, "examples", name))); err != nil {
-		t.Fatal(err)
+		return err
 	}
 	for _, stale := range []string{"mkosi.output", "mkosi.cache", "mkosi.key", "mkosi.crt"} {
 		if err := os.RemoveAll(filepath.Join(dir, stale)); err != nil {
-			t.Fatal(err)
+			return err
 		}
 	}
+	return nil
 }
 
 // testSeed and testEpoch make builds repeatable.
@@ -146,13 +146,8 @@ func seedImages(dir string) error {
 // tutorial builds all stages of the tutorial once and returns the directory of its configuration.
 var tutorial = sync.OnceValues(func() (string, error) {
 	dir := filepath.Join(sharedDir, "tutorial")
-	if err := os.CopyFS(dir, os.DirFS(filepath.Join(project, "examples/sysext"))); err != nil {
+	if err := copyExample("sysext", dir); err != nil {
 		return "", err
-	}
-	for _, stale := range []string{"mkosi.output", "mkosi.cache", "mkosi.key", "mkosi.crt"} {
-		if err := os.RemoveAll(filepath.Join(dir, stale)); err != nil {
-			return "", err
-		}
 	}
 	if err := seedImages(dir); err != nil {
 		return "", err
@@ -211,13 +206,8 @@ func prepareTutorial(dir string) error {
 	if err != nil {
 		return err
 	}
-	if err := os.CopyFS(dir, os.DirFS(filepath.Join(project, "examples/sysext"))); err != nil {
+	if err := copyExample("sysext", dir); err != nil {
 		return err
-	}
-	for _, stale := range []string{"mkosi.output", "mkosi.cache", "mkosi.key", "mkosi.crt"} {
-		if err := os.RemoveAll(filepath.Join(dir, stale)); err != nil {
-			return err
-		}
 	}
 	for _, key := range []string{"mkosi.key", "mkosi.crt"} {
 		b, err := os.ReadFile(filepath.Join(shared, key))

@@ -243,7 +243,9 @@ func TestTutorialDisk(t *testing.T) {
 // The second example: an extension of plain files, with the names that ImageId= and ImageVersion= ask for.
 func TestExtensionOfFiles(t *testing.T) {
 	dir := t.TempDir()
-	copyExample(t, "sysext-files", dir)
+	if err := copyExample("sysext-files", dir); err != nil {
+		t.Fatal(err)
+	}
 	must(t, mkosi(dir, "genkey"))
 	must(t, mkosi(dir, "--force"))
 	image := filepath.Join(dir, "mkosi.output/kubernetes_1.30.7.raw")

@@ -177,17 +177,22 @@ func checkBaseTree(cfg *config.Config, base string, earlier []*Job, add func(hin
 	}
 }
 
+// makes reports whether path is an image's output or lies in it.
+func makes(cfg *config.Config, img *config.Image, path string) bool {
+	return img.Format != config.FormatNone && within(path, img.OutputPath(cfg.Dir))
+}
+
 // produced reports whether one of the jobs makes path.
 func produced(cfg *config.Config, path string, jobs []*Job) bool {
 	return slices.ContainsFunc(jobs, func(j *Job) bool {
-		return j.Image.Format != config.FormatNone && within(path, j.Image.OutputPath(cfg.Dir))
+		return makes(cfg, j.Image, path)
 	})
 }
 
 // maker returns the image of the configuration, other than img, that makes path, or nil.
 func maker(cfg *config.Config, img *config.Image, path string) *config.Image {
 	for _, other := range cfg.Images {
-		if other != img && other.Format != config.FormatNone && within(path, other.OutputPath(cfg.Dir)) {
+		if other != img && makes(cfg, other, path) {
 			return other
 		}
 	}

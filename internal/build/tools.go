@@ -6,8 +6,6 @@ import (
 	"slices"
 	"strings"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/mkosi-go/mkosi/internal/pkgmgr"
 	"github.com/mkosi-go/mkosi/internal/sandbox"
 )
@@ -32,16 +30,9 @@ func (m *image) toolEnv() []string {
 	return env
 }
 
-// needless are capabilities(7) that completing a tree takes none of. Without them a program of the image cannot reach
-// the host's kernel or hardware even when root runs the build.
-var needless = []int{
-	unix.CAP_MKNOD, unix.CAP_SYS_RAWIO, unix.CAP_SYS_MODULE, unix.CAP_SYS_BOOT, unix.CAP_SYS_TIME, unix.CAP_SYS_PTRACE,
-	unix.CAP_SYS_ADMIN, unix.CAP_NET_ADMIN, unix.CAP_SYSLOG, unix.CAP_BPF, unix.CAP_PERFMON, unix.CAP_WAKE_ALARM,
-}
-
 // runInImage runs a program of the image with the tree as its root directory.
 func (m *image) runInImage(ctx context.Context, argv []string) error {
-	return m.b.run(ctx, m.Image.Image, &sandbox.Cmd{Args: argv, Env: m.toolEnv(), Ops: sandbox.Chroot(m.root), DropCapabilities: needless})
+	return m.b.run(ctx, m.Image.Image, &sandbox.Cmd{Args: argv, Env: m.toolEnv(), Ops: sandbox.Chroot(m.root), DropCapabilities: sandbox.HostCapabilities()})
 }
 
 // runOnTree runs a program of the host that sees the tree at /buildroot.

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/gofrs/flock"
-	"golang.org/x/sys/unix"
 
 	"github.com/mkosi-go/mkosi/internal/sandbox"
 )
@@ -67,20 +66,12 @@ func (a *Apt) aptGet(ctx context.Context, r aptRun) error {
 	return a.explain(t, a.run(ctx, cmd))
 }
 
-// needless are capabilities(7) that apt, dpkg and maintainer scripts take none
-// of. Without them a package cannot reach the host's kernel or hardware even
-// when root runs the build.
-var needless = []int{
-	unix.CAP_MKNOD, unix.CAP_SYS_RAWIO, unix.CAP_SYS_MODULE, unix.CAP_SYS_BOOT, unix.CAP_SYS_TIME, unix.CAP_SYS_PTRACE,
-	unix.CAP_SYS_ADMIN, unix.CAP_NET_ADMIN, unix.CAP_SYSLOG, unix.CAP_BPF, unix.CAP_PERFMON, unix.CAP_WAKE_ALARM,
-}
-
 // run runs a command with what all commands have in common.
 func (a *Apt) run(ctx context.Context, cmd *sandbox.Cmd) error {
 	cmd.Env = append(a.environment(), cmd.Env...)
 	cmd.SuppressSync = true
 	cmd.SuppressChown = a.IgnoreOwners
-	cmd.DropCapabilities = needless
+	cmd.DropCapabilities = sandbox.HostCapabilities()
 	if a.Run != nil {
 		return a.Run(ctx, cmd)
 	}

@@ -6,6 +6,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// HostCapabilities returns the capabilities(7) that reach the host's kernel or
+// hardware and that installing packages and completing a tree take none of: for
+// [Cmd.DropCapabilities] of whatever runs programs of an image.
+func HostCapabilities() []int {
+	return []int{
+		unix.CAP_MKNOD, unix.CAP_SYS_RAWIO, unix.CAP_SYS_MODULE, unix.CAP_SYS_BOOT, unix.CAP_SYS_TIME, unix.CAP_SYS_PTRACE,
+		unix.CAP_SYS_ADMIN, unix.CAP_NET_ADMIN, unix.CAP_SYSLOG, unix.CAP_BPF, unix.CAP_PERFMON, unix.CAP_WAKE_ALARM,
+	}
+}
+
 // mayMount reports whether this process has CAP_SYS_ADMIN, and so needs no user
 // namespace to make other namespaces.
 func mayMount() bool {
