@@ -54,24 +54,31 @@ func (l *loader) defaultInitrd() error {
 			r.inherit(s, user)
 		}
 	}
-	preset := map[string]any{
-		"Format": FormatCPIO, "Output": "initrd", "MakeInitrd": true, "Bootable": Disabled, "CleanPackageMetadata": Enabled,
-		"Locale": "C.UTF-8", "WithDocs": false, "SplitArtifacts": []Artifact(nil), "BuildSources": []Tree(nil),
-		"Profiles": l.main.InitrdProfiles, "Packages": l.main.InitrdPackages, "VolatilePackages": l.main.InitrdVolatilePackages,
-	}
-	for name, v := range preset {
-		r.preset(name, v)
-	}
-	if l.source != "" {
-		path := filepath.Join(l.source, "mkosi.initrd.conf")
-		if exists(path) {
-			if _, err := r.parse(path, l.source, false); err != nil {
-				return err
-			}
-		}
+	r.preset("Profiles", slices.Concat(l.main.Profiles, l.main.InitrdProfiles))
+	r.preset("Packages", l.main.InitrdPackages)
+	r.preset("VolatilePackages", l.main.InitrdVolatilePackages)
+	if err := l.builtinImage(r, "mkosi.initrd.conf", "mkosi-initrd"); err != nil {
+		return err
 	}
 	l.subs = append(l.subs, r.image())
 	return nil
+}
+
+// builtinImage reads what the user has to say about an image that the program
+// adds, and then the built-in configuration of it.
+func (l *loader) builtinImage(r *resolver, name, builtin string) error {
+	if path := filepath.Join(l.source, name); l.source != "" && exists(path) {
+		var err error
+		if isDir(path) {
+			_, err = r.parseTop(path, true)
+		} else {
+			_, err = r.parse(path, l.source, false)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return r.include(builtinRoot+builtin, l.source)
 }
 
 // preset sets a value that no assignment made.
@@ -95,8 +102,9 @@ func (l *loader) resolveTools(main *resolver) error {
 	if err != nil {
 		return err
 	}
+	defer func() { l.collect(r) }()
 	for _, s := range table {
-		if s.Scope == Multiversal || s.ForTools && s.Name != "Output" {
+		if s.Scope == Multiversal {
 			r.inherit(s, l.main)
 		}
 	}
@@ -104,11 +112,14 @@ func (l *loader) resolveTools(main *resolver) error {
 		"Distribution": l.main.ToolsTreeDistribution, "Release": l.main.ToolsTreeRelease, "Architecture": defaultArchitecture(main),
 		"Mirror": l.main.ToolsTreeMirror, "Snapshot": l.main.ToolsTreeSnapshot, "Repositories": l.main.ToolsTreeRepositories,
 		"Profiles": l.main.ToolsTreeProfiles, "Packages": l.main.ToolsTreePackages, "PackageDirectories": l.main.ToolsTreePackageDirectories,
-		"SandboxTrees": l.main.ToolsTreeSandboxTrees, "Output": "mkosi.tools", "Format": FormatDirectory, "Bootable": Disabled,
-		"OutputDirectory": "", "Incremental": l.main.Incremental, "CacheOnly": l.main.CacheOnly,
+		"SandboxTrees": l.main.ToolsTreeSandboxTrees, "Format": FormatDirectory,
 	} {
 		r.preset(name, v)
 	}
+	if err := l.builtinImage(r, "mkosi.tools.conf", "mkosi-tools"); err != nil {
+		return err
+	}
+	r.preset("Output", "mkosi.tools") // whatever has been said
 	l.c.Tools = r.image()
 	return nil
 }
@@ -120,4 +131,15 @@ func empty(v any) bool {
 		return rv.Len() == 0
 	}
 	return !rv.IsValid() || rv.IsZero()
+}
+
+// kindOfImage names what the resolver reads, for messages.
+func (r *resolver) kindOfImage() string {
+	switch r.name {
+	case defaultInitrdName:
+		return "the default initrd"
+	case toolsName:
+		return "the default tools tree"
+	}
+	return "a subimage"
 }

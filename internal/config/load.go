@@ -2,11 +2,11 @@ package config
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 )
 
 // Load reads the command line and the configuration that it points to. What
@@ -111,11 +111,6 @@ func configDirectory(dir string) string {
 	return dir
 }
 
-func exists(path string) bool {
-	_, err := os.Stat(path)
-	return err == nil
-}
-
 // collect keeps the warnings of a resolver, each once.
 func (l *loader) collect(r *resolver) {
 	for _, w := range r.warnings {
@@ -146,22 +141,17 @@ func (l *loader) subimages() error {
 		return nil
 	}
 	dir := filepath.Join(l.source, "mkosi.images")
-	entries, err := os.ReadDir(dir)
-	if errors.Is(err, os.ErrNotExist) {
-		return nil
-	}
+	names, err := readDir(dir)
 	if err != nil {
 		return &Error{File: dir, Msg: "reading the images: " + rootCause(err)}
 	}
-	for _, e := range entries {
-		path := filepath.Join(dir, e.Name())
-		info, err := os.Stat(path)
-		if err != nil || !info.IsDir() && filepath.Ext(path) != ".conf" {
-			continue
-		}
-		name := e.Name()
-		if !info.IsDir() {
-			name = name[:len(name)-len(".conf")]
+	for _, name := range names {
+		path := filepath.Join(dir, name)
+		if !isDir(path) {
+			var ok bool
+			if name, ok = strings.CutSuffix(name, ".conf"); !ok || !exists(path) {
+				continue
+			}
 		}
 		if err := l.subimage(name, path); err != nil {
 			return err
@@ -181,7 +171,7 @@ func (l *loader) subimage(name, path string) error {
 	defer func() { l.collect(r) }()
 	r.passDown(l.main)
 	ok := false
-	if info, statErr := os.Stat(path); statErr == nil && info.IsDir() {
+	if isDir(path) {
 		ok, err = r.parseTop(path, true)
 	} else {
 		ok, err = r.parse(path, l.source, false)

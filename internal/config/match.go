@@ -2,7 +2,6 @@ package config
 
 import (
 	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -22,8 +21,7 @@ var otherMatchers = map[string]matcher{
 		return err == nil && v == Architecture(r.o.Host.Architecture), err
 	},
 	"PathExists": func(r *resolver, _ *Setting, text, dir string) (bool, error) {
-		_, err := os.Stat(expandPath(r.place(nil, dir), text))
-		return err == nil, nil
+		return exists(expandPath(r.place(nil, dir), text)), nil
 	},
 	"SystemdVersion": func(r *resolver, _ *Setting, text, _ string) (bool, error) {
 		if r.o.Host.SystemdVersion == nil {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -26,23 +25,6 @@ type configFile struct {
 	dir     string // where relative paths in it start
 	groups  []group
 	entries []ini.Entry // the assignments
-}
-
-// readFile reads a regular file of at most limit bytes.
-func readFile(path string, limit int64) ([]byte, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	if info, err := f.Stat(); err == nil && !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s is not a regular file", path)
-	}
-	data, err := io.ReadAll(io.LimitReader(f, limit+1))
-	if err == nil && int64(len(data)) > limit {
-		err = fmt.Errorf("%s is larger than %d bytes", path, limit)
-	}
-	return data, err
 }
 
 func readConfigFile(path, dir string) (*configFile, error) {
@@ -92,9 +74,9 @@ func (r *resolver) parse(path, dir string, top bool) (bool, error) {
 	}
 	defer func() { r.depth-- }()
 
-	conf, isDir := path, false
-	if info, err := os.Stat(path); err == nil && info.IsDir() {
-		conf, dir, isDir = filepath.Join(path, "mkosi.conf"), path, true
+	conf, directory := path, isDir(path)
+	if directory {
+		conf, dir = filepath.Join(path, "mkosi.conf"), path
 	}
 	file := &configFile{path: conf, dir: dir}
 	found := exists(conf)
@@ -107,7 +89,7 @@ func (r *resolver) parse(path, dir string, top bool) (bool, error) {
 			return false, err
 		}
 	}
-	if isDir {
+	if directory {
 		if top {
 			if err := r.parseLocal(path); err != nil {
 				return false, err
@@ -122,7 +104,7 @@ func (r *resolver) parse(path, dir string, top bool) (bool, error) {
 			return false, err
 		}
 	}
-	if isDir {
+	if directory {
 		if err := r.dropIns(filepath.Join(path, "mkosi.conf.d")); err != nil {
 			return false, err
 		}
@@ -172,17 +154,13 @@ func (r *resolver) parseLocal(path string) error {
 
 // dropIns reads the files and directories of a mkosi.conf.d.
 func (r *resolver) dropIns(path string) error {
-	entries, err := os.ReadDir(path)
-	if errors.Is(err, os.ErrNotExist) {
-		return nil
-	}
+	names, err := readDir(path)
 	if err != nil {
 		return &Error{File: path, Msg: "reading the configuration: " + rootCause(err)}
 	}
-	for _, e := range entries {
-		p := filepath.Join(path, e.Name())
-		info, err := os.Stat(p)
-		if err != nil || !info.IsDir() && !strings.HasSuffix(p, ".conf") {
+	for _, name := range names {
+		p := filepath.Join(path, name)
+		if !isDir(p) && !(strings.HasSuffix(p, ".conf") && exists(p)) {
 			continue
 		}
 		if _, err := r.parse(p, filepath.Dir(path), false); err != nil {
@@ -232,7 +210,7 @@ func (r *resolver) setting(f *configFile, e ini.Entry) error {
 		r.warn(from, s.Name, fmt.Sprintf("%s belongs into [%s], not [%s]", s.Name, s.Section, e.Section))
 	}
 	if !r.allowed(s) {
-		return fail(fmt.Sprintf("%s cannot be set in a subimage", s.Name), "set it in the main image's configuration")
+		return fail(fmt.Sprintf("%s cannot be set in %s", s.Name, r.kindOfImage()), "set it in the main image's configuration")
 	}
 	text, err := r.expand(f, e)
 	if err != nil {
@@ -246,7 +224,13 @@ func (r *resolver) setting(f *configFile, e ini.Entry) error {
 
 // allowed reports whether files of this image may set a setting.
 func (r *resolver) allowed(s *Setting) bool {
-	return r.main || s.Scope == Local || s.Scope == Inherit || s.Scope == InitrdInherit
+	switch r.name {
+	case MainImage:
+		return true
+	case toolsName:
+		return s.ForTools
+	}
+	return s.Scope == Local || s.Scope == Inherit || s.Scope == InitrdInherit
 }
 
 // includes reads the configurations that were asked for since.
@@ -256,19 +240,24 @@ func (r *resolver) includes(dir string) error {
 		r.pending = r.pending[1:]
 		r.included[path] = true
 		if slices.Contains(builtinConfigs, path) {
-			continue
+			path = builtinRoot + path
 		}
-		info, err := os.Stat(path)
-		if err == nil && info.IsDir() {
-			_, err = r.parseTop(path, false)
-		} else {
-			_, err = r.parse(path, dir, false)
-		}
-		if err != nil {
+		if err := r.include(path, dir); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// include reads a configuration file, or a directory with its profiles.
+func (r *resolver) include(path, dir string) error {
+	var err error
+	if isDir(path) {
+		_, err = r.parseTop(path, false)
+	} else {
+		_, err = r.parse(path, dir, false)
+	}
+	return err
 }
 
 // defaultPaths assigns what files and directories beside mkosi.conf stand for.
@@ -279,7 +268,7 @@ func (r *resolver) defaultPaths(dir string) error {
 		}
 		paths := slices.Clone(s.Paths)
 		for _, pattern := range s.Globs {
-			found, err := filepath.Glob(filepath.Join(dir, pattern))
+			found, err := glob(filepath.Join(dir, pattern))
 			if err != nil {
 				return fmt.Errorf("looking for %s: %w", pattern, err)
 			}
@@ -299,7 +288,7 @@ func (r *resolver) defaultPaths(dir string) error {
 // defaultPath assigns one such file, if it is there.
 func (r *resolver) defaultPath(s *Setting, dir, name string) error {
 	path := filepath.Join(dir, name)
-	info, err := os.Stat(path)
+	info, err := stat(path)
 	if err != nil {
 		return nil
 	}
