@@ -4,6 +4,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"slices"
+	"strings"
 )
 
 // Images that the program adds by itself. What is in them beyond what the
@@ -25,7 +26,7 @@ func (l *loader) hasDefaultInitrd() bool {
 // defaultInitrd replaces the word "default" among the initrds of each image
 // by a path, and adds the image that makes it.
 func (l *loader) defaultInitrd() error {
-	var user *Image // the first image that wants it
+	wanted := false
 	for _, img := range append([]*Image{l.main}, l.subs...) {
 		i := slices.Index(img.Initrds, "default")
 		if i < 0 {
@@ -36,54 +37,54 @@ func (l *loader) defaultInitrd() error {
 		if img != l.main {
 			img.Dependencies = append(slices.Clone(img.Dependencies), defaultInitrdName)
 		}
-		if user == nil {
-			user = img
-		}
+		wanted = true
 	}
-	if user == nil {
+	if !wanted {
 		return nil
 	}
-	r, err := newResolver(l.ctx, l.o, l.c.Dir, defaultInitrdName)
+	r, err := l.newResolver(defaultInitrdName)
 	if err != nil {
 		return err
 	}
-	defer func() { l.collect(r) }()
 	r.passDown(l.main)
 	for _, s := range table {
 		if s.Scope == InitrdInherit {
-			r.inherit(s, user)
+			r.inherit(s, l.main)
 		}
 	}
-	r.preset("Profiles", slices.Concat(l.main.Profiles, l.main.InitrdProfiles))
-	r.preset("Packages", l.main.InitrdPackages)
-	r.preset("VolatilePackages", l.main.InitrdVolatilePackages)
-	if err := l.builtinImage(r, "mkosi.initrd.conf", "mkosi-initrd"); err != nil {
-		return err
+	if len(l.main.InitrdProfiles) > 0 {
+		r.preset("Profiles", l.main.InitrdProfiles, l.main, "InitrdProfiles")
 	}
+	r.preset("Packages", l.main.InitrdPackages, l.main, "InitrdPackages")
+	r.preset("VolatilePackages", l.main.InitrdVolatilePackages, l.main, "InitrdVolatilePackages")
+	l.builtinImage(r, "mkosi.initrd.conf", "mkosi-initrd", RoleInitrd)
 	l.subs = append(l.subs, r.image())
 	return nil
 }
 
 // builtinImage reads what the user has to say about an image that the program
 // adds, and then the built-in configuration of it.
-func (l *loader) builtinImage(r *resolver, name, builtin string) error {
+func (l *loader) builtinImage(r *resolver, name, builtin string, role Role) {
 	if path := filepath.Join(l.source, name); l.source != "" && exists(path) {
-		var err error
+		v := visit{role: role, name: r.name}
 		if isDir(path) {
-			_, err = r.parseTop(path, true)
+			r.parseTop(path, true, v)
 		} else {
-			_, err = r.parse(path, l.source, false)
-		}
-		if err != nil {
-			return err
+			r.parse(path, l.source, false, v)
 		}
 	}
-	return r.include(builtinRoot+builtin, l.source)
+	r.include(builtinRoot+builtin, l.source, visit{role: role, name: builtin})
 }
 
-// preset sets a value that no assignment made.
-func (r *resolver) preset(name string, v any) {
-	e := &entry{}
+// preset gives an image that the program adds a value that a setting of
+// another name has in the main image, or, without that name, one of the
+// program's own.
+func (r *resolver) preset(name string, v any, main *Image, setting string) {
+	origins := []Origin{{Kind: FromProgram, Value: plain(v)}}
+	if setting != "" {
+		origins = from(main.Origin(setting), main)
+	}
+	e := &entry{origins: origins, history: slices.Clone(origins)}
 	if !empty(v) || reflect.ValueOf(v).Kind() == reflect.Bool {
 		e.value = v
 	}
@@ -98,28 +99,22 @@ func (l *loader) resolveTools(main *resolver) error {
 		return nil
 	}
 	l.main.ToolsTree = filepath.Join(l.c.Dir, "mkosi.tools")
-	r, err := newResolver(l.ctx, l.o, l.c.Dir, toolsName)
+	r, err := l.newResolver(toolsName)
 	if err != nil {
 		return err
 	}
-	defer func() { l.collect(r) }()
 	for _, s := range table {
-		if s.Scope == Multiversal {
+		switch {
+		case s.Scope == Multiversal:
 			r.inherit(s, l.main)
+		case s.Scope == ToolsOnly && Lookup(strings.TrimPrefix(s.Name, "ToolsTree")) != nil:
+			r.preset(strings.TrimPrefix(s.Name, "ToolsTree"), field(l.main, s), l.main, s.Name)
 		}
 	}
-	for name, v := range map[string]any{
-		"Distribution": l.main.ToolsTreeDistribution, "Release": l.main.ToolsTreeRelease, "Architecture": defaultArchitecture(main),
-		"Mirror": l.main.ToolsTreeMirror, "Snapshot": l.main.ToolsTreeSnapshot, "Repositories": l.main.ToolsTreeRepositories,
-		"Profiles": l.main.ToolsTreeProfiles, "Packages": l.main.ToolsTreePackages, "PackageDirectories": l.main.ToolsTreePackageDirectories,
-		"SandboxTrees": l.main.ToolsTreeSandboxTrees, "Format": FormatDirectory,
-	} {
-		r.preset(name, v)
-	}
-	if err := l.builtinImage(r, "mkosi.tools.conf", "mkosi-tools"); err != nil {
-		return err
-	}
-	r.preset("Output", "mkosi.tools") // whatever has been said
+	r.preset("Architecture", defaultArchitecture(main), nil, "")
+	r.preset("Format", FormatDirectory, nil, "")
+	l.builtinImage(r, "mkosi.tools.conf", "mkosi-tools", RoleTools)
+	r.preset("Output", "mkosi.tools", nil, "") // whatever has been said
 	l.c.Tools = r.image()
 	return nil
 }
@@ -131,15 +126,4 @@ func empty(v any) bool {
 		return rv.Len() == 0
 	}
 	return !rv.IsValid() || rv.IsZero()
-}
-
-// kindOfImage names what the resolver reads, for messages.
-func (r *resolver) kindOfImage() string {
-	switch r.name {
-	case defaultInitrdName:
-		return "the default initrd"
-	case toolsName:
-		return "the default tools tree"
-	}
-	return "a subimage"
 }

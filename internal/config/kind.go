@@ -62,7 +62,7 @@ func list[T any](name string, split func(string) ([]string, error), parse func(c
 			for _, word := range words {
 				v, err := parse(c, word)
 				if err != nil {
-					return nil, err
+					return nil, &wordError{word, err}
 				}
 				values = append(values, v...)
 			}
@@ -119,7 +119,7 @@ func dict(name string, parse func(c *place, text string) (key, value string, err
 			for _, word := range words {
 				k, v, err := parse(c, word)
 				if err != nil {
-					return nil, err
+					return nil, &wordError{word, err}
 				}
 				values[k] = v
 			}
