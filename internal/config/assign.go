@@ -120,20 +120,21 @@ func (r *resolver) defaultPaths(dir string) {
 
 // defaultPath assigns one such file, if it is there.
 func (r *resolver) defaultPath(s *Setting, dir, name string, from Origin) error {
-	info, err := stat(from.File)
+	path := followLost(from.File, &r.log.warnings)
+	info, err := stat(path)
 	if err != nil {
 		return nil
 	}
 	switch {
 	case s.kind.directory != nil && info.IsDir():
-		v, err := s.kind.directory(r.place(s, dir), from.File)
+		v, err := s.kind.directory(r.place(s, dir), path)
 		if err != nil {
 			return err
 		}
 		r.current.entry(s).add(s, v, from)
 		return nil
 	case s.ReadsPath:
-		text, err := r.content(s, from.File, info)
+		text, err := r.content(s, path, info)
 		if err != nil {
 			return err
 		}

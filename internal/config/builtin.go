@@ -52,7 +52,7 @@ func (l *loader) defaultInitrd() error {
 			r.inherit(s, l.main)
 		}
 	}
-	if len(l.main.InitrdProfiles) > 0 {
+	if len(l.main.Origin("InitrdProfiles")) > 0 { // even if to nothing
 		r.preset("Profiles", l.main.InitrdProfiles, l.main, "InitrdProfiles")
 	}
 	r.preset("Packages", l.main.InitrdPackages, l.main, "InitrdPackages")

@@ -102,3 +102,29 @@ func readFile(p string, limit int64) ([]byte, error) {
 	}
 	return data, err
 }
+
+// maxLink is the length in bytes of the longest path in a lost link.
+const maxLink = 4096
+
+// followLost returns what a path stands for if it is a lost link, with a
+// warning, and else the path. That is what git makes of a symbolic link
+// where it was told that there are none: a file of one line without an end,
+// which holds nothing but the target.
+func followLost(path string, warnings *problems) string {
+	info, err := stat(path)
+	if err != nil || !info.Mode().IsRegular() || info.Size() == 0 || info.Size() > maxLink {
+		return path
+	}
+	data, err := readFile(path, maxLink)
+	if err != nil || strings.ContainsAny(string(data), "\n\x00=[#") || filepath.IsAbs(string(data)) {
+		return path
+	}
+	target := filepath.Join(filepath.Dir(path), string(data))
+	if target == path || !exists(target) {
+		return path
+	}
+	warnings.add(&Error{File: path, Line: 1, Column: 1, Length: len(data),
+		Msg:  fmt.Sprintf("this is the text of a symbolic link to %s, which is taken instead", data),
+		Hint: "check the files out with symbolic links: git config core.symlinks true"})
+	return target
+}

@@ -35,6 +35,8 @@ type place struct {
 	home    string
 	env     map[string]string // of the program
 	setting *Setting
+
+	warnings *problems
 }
 
 // scalar is a kind with one value.

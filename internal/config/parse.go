@@ -2,7 +2,6 @@ package config
 
 import (
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -31,19 +30,10 @@ type configFile struct {
 // lines that are right count all the same.
 func readConfigFile(path, dir string, errs, warnings *problems) *configFile {
 	f := &configFile{path: path, dir: dir}
-	data, err := readFile(path, ini.MaxSize)
+	data, err := readFile(followLost(path, warnings), ini.MaxSize)
 	if err != nil {
 		errs.add(&Error{File: path, Msg: "reading the configuration: " + rootCause(err)})
 		return f
-	}
-	if target, ok := lostLink(path, data); ok {
-		warnings.add(&Error{File: path, Line: 1, Column: 1, Length: len(data),
-			Msg:  fmt.Sprintf("this is the text of a symbolic link to %s; reading that", data),
-			Hint: "check the files out with symbolic links: git config core.symlinks true"})
-		if data, err = readFile(target, ini.MaxSize); err != nil {
-			errs.add(&Error{File: path, Msg: "reading the configuration: " + rootCause(err)})
-			return f
-		}
 	}
 	f.text = string(data)
 	entries, err := ini.Parse(data)
@@ -76,20 +66,6 @@ func (f *configFile) addSyntaxErrors(errs *problems, err error) {
 			errs.add(&Error{File: f.path, Line: syntax.Line, Column: syntax.Column, Length: syntax.Length, Msg: syntax.Msg})
 		}
 	}
-}
-
-// maxLink is the length in bytes of the longest path in a lost link.
-const maxLink = 4096
-
-// lostLink recognizes what a file system without symbolic links makes of
-// one in a git checkout: a file that holds nothing but the target.
-func lostLink(path string, data []byte) (target string, ok bool) {
-	if len(data) == 0 || len(data) > maxLink || strings.ContainsAny(string(data), "\n\x00=[#") || filepath.IsAbs(string(data)) {
-		return "", false
-	}
-	target = filepath.Join(filepath.Dir(path), string(data))
-	info, err := stat(target)
-	return target, err == nil && info.Mode().IsRegular()
 }
 
 // rootCause is the text of an error without the path that it repeats.

@@ -22,7 +22,7 @@ func (r pathRule) check(c *place, text string) (string, error) {
 	if slices.Contains(r.words, text) {
 		return text, nil
 	}
-	path := expandPath(c, text)
+	path := followLost(expandPath(c, text), c.warnings)
 	if r.absolute && !absolute(expandHome(c, text)) {
 		return "", fmt.Errorf("%q is not an absolute path", text)
 	}
@@ -83,7 +83,7 @@ func globList() *kind {
 			return nil, fmt.Errorf("%q is not a file name pattern", text)
 		}
 		for i, p := range paths {
-			paths[i] = resolvePath(p)
+			paths[i] = resolvePath(followLost(p, c.warnings))
 		}
 		return paths, nil
 	})

@@ -65,8 +65,9 @@ type problems struct {
 	seen map[Error]bool
 }
 
+// add keeps e. A nil collection keeps nothing.
 func (p *problems) add(e *Error) {
-	if p.seen[*e] || len(p.list) >= maxProblems {
+	if p == nil || p.seen[*e] || len(p.list) >= maxProblems {
 		return
 	}
 	if p.seen == nil {
