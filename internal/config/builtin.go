@@ -40,6 +40,7 @@ func (l *loader) defaultInitrd() error {
 		wanted = true
 	}
 	if !wanted {
+		l.passOver("mkosi.initrd.conf", RoleInitrd, defaultInitrdName, "no image has the default initrd")
 		return nil
 	}
 	r, err := l.newResolver(defaultInitrdName)
@@ -76,6 +77,15 @@ func (l *loader) builtinImage(r *resolver, name, builtin string, role Role) {
 	r.include(builtinRoot+builtin, l.source, visit{role: role, name: builtin})
 }
 
+// passOver records configuration of an image that the program does not add.
+func (l *loader) passOver(name string, role Role, image, why string) {
+	if path := filepath.Join(l.source, name); l.source != "" && exists(path) {
+		r := *l.resolver
+		r.name, r.sourceDepth = image, 0
+		r.passOver(path, l.source, visit{role: role, name: image}, why)
+	}
+}
+
 // preset gives an image that the program adds a value that a setting of
 // another name has in the main image, or, without that name, one of the
 // program's own.
@@ -96,6 +106,7 @@ func (r *resolver) preset(name string, v any, main *Image, setting string) {
 // image by a path, and adds the image that makes it.
 func (l *loader) resolveTools(main *resolver) error {
 	if l.main.ToolsTree != "default" {
+		l.passOver("mkosi.tools.conf", RoleTools, toolsName, "there is no default tools tree, see ToolsTree=")
 		return nil
 	}
 	l.main.ToolsTree = filepath.Join(l.c.Dir, "mkosi.tools")

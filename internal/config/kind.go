@@ -37,6 +37,9 @@ type place struct {
 	setting *Setting
 
 	warnings *problems
+	// unread is set for an assignment that does not count. What it names
+	// need not exist.
+	unread bool
 }
 
 // scalar is a kind with one value.

@@ -6,7 +6,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 )
 
 // Load reads the command line and the configuration that it points to. What
@@ -145,19 +144,11 @@ func (l *loader) subimages() error {
 		return nil
 	}
 	dir := filepath.Join(l.source, "mkosi.images")
-	names, err := readDir(dir)
-	if err != nil {
+	if _, err := readDir(dir); err != nil {
 		l.log.errors.add(&Error{File: dir, Msg: "reading the images: " + rootCause(err)})
 	}
-	for _, name := range names {
-		path := filepath.Join(dir, name)
-		if !isDropIn(path) {
-			continue
-		}
-		if !isDir(path) {
-			name = strings.TrimSuffix(name, ".conf")
-		}
-		if err := l.subimage(name, path); err != nil {
+	for _, image := range namedIn(dir) {
+		if err := l.subimage(image.name, image.path); err != nil {
 			return err
 		}
 	}

@@ -2,6 +2,7 @@ package config
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -99,7 +100,7 @@ func (r *resolver) parse(path, dir string, local bool, v visit) bool {
 	if found {
 		file = readConfigFile(conf, dir, &r.log.errors, &r.log.warnings)
 	}
-	source := r.source(v, file)
+	source := r.source(v, file, path)
 	if source.Skipped = r.matches(file); source.Skipped != nil {
 		r.log.sources = append(r.log.sources, source)
 		return false
@@ -127,7 +128,8 @@ func (r *resolver) parseTop(path string, local bool, v visit) bool {
 		return false
 	}
 	defer r.enter()()
-	for _, profile := range get[[]string](r, "Profiles") {
+	selected := get[[]string](r, "Profiles")
+	for _, profile := range selected {
 		for _, p := range []string{profile, profile + ".conf"} {
 			p = filepath.Join(path, "mkosi.profiles", p)
 			if exists(p) {
@@ -135,7 +137,34 @@ func (r *resolver) parseTop(path string, local bool, v visit) bool {
 			}
 		}
 	}
+	for _, profile := range profilesIn(path) {
+		if !slices.Contains(selected, profile.name) && !strings.HasPrefix(path, builtinRoot) {
+			r.passOver(profile.path, path, visit{role: RoleProfile, name: profile.name}, fmt.Sprintf("profile %s is not selected", profile.name))
+		}
+	}
 	return true
+}
+
+// named is a profile or an image and where it is.
+type named struct{ name, path string }
+
+// profilesIn returns the profiles of a top directory.
+func profilesIn(dir string) []named { return namedIn(filepath.Join(dir, "mkosi.profiles")) }
+
+// namedIn returns the directories and the files in a directory that are
+// pieces of configuration, by their names.
+func namedIn(dir string) []named {
+	names, _ := readDir(dir) // one that cannot be read has none
+	var list []named
+	for _, name := range names {
+		if path := filepath.Join(dir, name); isDropIn(path) {
+			if !isDir(path) {
+				name = strings.TrimSuffix(name, ".conf")
+			}
+			list = append(list, named{name, path})
+		}
+	}
+	return list
 }
 
 // parseLocal reads the configuration that is not shared with others. It goes

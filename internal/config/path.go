@@ -27,6 +27,9 @@ func (r pathRule) check(c *place, text string) (string, error) {
 		return "", fmt.Errorf("%q is not an absolute path", text)
 	}
 	info, err := stat(path)
+	if c.unread {
+		return path, nil
+	}
 	if r.required && err != nil {
 		return "", fmt.Errorf("%s does not exist", path)
 	}

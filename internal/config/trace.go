@@ -14,13 +14,15 @@ type Source struct {
 	Include *Origin
 	// Depth counts the sources around it: a file of mkosi.conf.d lies in one.
 	Depth int
-	// Skipped is the condition that kept it out, nil if it was taken. A
-	// directory is kept out whole.
+	// Skipped is what kept it out, nil if it was taken. A directory is kept
+	// out whole.
 	Skipped *Condition
-	// Settings counts the assignments in it.
+	// Settings counts the assignments in it; in one that was skipped, only
+	// those of its first file.
 	Settings int
 
-	file *configFile // nil for a directory without a file
+	root string // as parse takes it: a file, or a directory
+	dir  string // where relative paths in a file start
 }
 
 // Role says why a configuration file is read.
@@ -40,12 +42,23 @@ const (
 
 // Condition is a condition that does not hold.
 type Condition struct {
-	Section string // such as "Match"
-	Line    int    // counted from 1
-	Text    string // such as "Distribution=fedora"; of several, separated by " or "
+	Section string // such as "Match"; "" if it is not written in the file
+	Line    int    // counted from 1; 0 without Section
+	Text    string // such as "Distribution=fedora", or several, separated by " or "
 	// Actual is what the condition was compared with, such as "debian"; ""
 	// if that was nothing.
 	Actual string
+}
+
+// String returns a clause such as "Distribution=fedora does not hold, it is debian".
+func (c *Condition) String() string {
+	switch {
+	case c.Section == "":
+		return c.Text
+	case c.Actual == "":
+		return c.Text + " does not hold"
+	}
+	return c.Text + " does not hold, it is " + c.Actual
 }
 
 // visit says why parse is called.
@@ -62,10 +75,17 @@ func (r *resolver) enter() (leave func()) {
 	return func() { r.sourceDepth-- }
 }
 
-// source makes the record of a file.
-func (r *resolver) source(v visit, f *configFile) *Source {
+// source makes the record of a file, which root stands for.
+func (r *resolver) source(v visit, f *configFile, root string) *Source {
 	return &Source{Path: f.path, Image: r.name, Role: v.role, Name: v.name, Include: v.include,
-		Depth: r.sourceDepth, Settings: f.assignments(), file: f}
+		Depth: r.sourceDepth, Settings: f.assignments(), root: root, dir: f.dir}
+}
+
+// passOver records a file or a directory that is not read at all.
+func (r *resolver) passOver(root, dir string, v visit, why string) {
+	s := r.source(v, &configFile{path: root, dir: dir}, root)
+	s.Skipped = &Condition{Text: why}
+	r.log.sources = append(r.log.sources, s)
 }
 
 // assignments counts them.

@@ -1,0 +1,193 @@
+package config
+
+import (
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// Report is what is to be said about a configuration.
+type Report struct {
+	Errors   []*Error // a build refuses it, or it can only be a mistake
+	Warnings []*Error // it works, and is probably not what was meant
+}
+
+// Check looks for everything that is wrong with a configuration that [Load]
+// returned, with its error. It also looks where a build with the same command
+// line would not: into files whose conditions do not hold, profiles that are
+// not selected, and configuration of images that are not built.
+func Check(c *Config, loadErr error) Report {
+	k := &checker{c: c}
+	k.errors.addAll(loadErr)
+	for _, w := range c.Warnings {
+		k.warnings.add(w)
+	}
+	if c.reader != nil {
+		k.files()
+		k.profiles()
+		k.names()
+		for _, img := range c.Images {
+			k.effects(img)
+			k.scripts(img)
+		}
+	}
+	return Report{Errors: k.errors.list, Warnings: k.warnings.list}
+}
+
+// checker collects what Check finds.
+type checker struct {
+	c                *Config
+	errors, warnings problems
+}
+
+// reader returns a resolver that knows the main image, for files of any.
+func (k *checker) reader(image string) *resolver {
+	r := *k.c.reader.resolver
+	r.name, r.main = image, image == MainImage
+	r.log = &record{} // what it says of specifiers without a value is of no use
+	return &r
+}
+
+// files looks at every file, read or not.
+func (k *checker) files() {
+	for _, src := range k.c.Sources {
+		if strings.HasPrefix(src.Path, builtinRoot) {
+			continue
+		}
+		r := k.reader(src.Image)
+		w := walker{errors: &k.errors, warnings: &k.warnings, file: func(f *configFile, around []*configFile) {
+			if src.Skipped != nil {
+				k.assignments(r, f)
+			}
+			k.conditions(r, f, around)
+		}}
+		if src.Skipped != nil {
+			w.walk(src.root, src.dir, nil)
+		} else if isDir(src.Path) {
+			continue // a directory without a file
+		} else {
+			w.one(src.Path, src.dir, nil)
+		}
+	}
+}
+
+// assignments looks at the assignments in a file that was not read. Whether
+// what they name exists is not asked: it may be made where the file counts.
+func (k *checker) assignments(r *resolver, f *configFile) {
+	for _, e := range f.entries {
+		s := r.known(f, e, &k.errors, &k.warnings)
+		if s == nil || e.Value == "" {
+			continue
+		}
+		text, ok := r.expand(f, e, &k.errors, nil)
+		if !ok || text == "" {
+			continue
+		}
+		at := r.place(s, f.dir)
+		at.unread = true
+		if _, err := s.kind.parse(at, nil, text); err != nil {
+			k.errors.add(f.valueError(s, e, err))
+		}
+	}
+}
+
+// profiles looks for profiles that are selected and are nowhere.
+func (k *checker) profiles() {
+	dirs := []string{k.c.reader.source}
+	var available []string
+	for _, src := range k.c.Sources {
+		if src.Skipped == nil && isDir(src.root) {
+			dirs = append(dirs, src.root)
+		}
+	}
+	for _, dir := range dirs {
+		for _, p := range profilesIn(dir) {
+			available = append(available, p.name)
+		}
+	}
+	for _, img := range k.c.Images {
+		for _, name := range img.Profiles {
+			if !slices.Contains(available, name) {
+				k.errors.add(img.problem("Profiles", fmt.Sprintf("there is no profile %q", name), orElse(didYouMean(name, available),
+					"profiles are files and directories in mkosi.profiles/")))
+			}
+		}
+	}
+}
+
+func orElse(hint, other string) string {
+	if hint != "" {
+		return hint
+	}
+	return other
+}
+
+// problem is an error about a setting of an image, at the place where it was
+// assigned last.
+func (img *Image) problem(setting, msg, hint string) *Error {
+	e := &Error{Setting: setting, Msg: setting + ": " + msg, Hint: hint}
+	for _, o := range slices.Backward(img.Origin(setting)) {
+		if o.File != "" {
+			e.File, e.Line = o.File, o.Line
+			break
+		}
+	}
+	return e
+}
+
+// scripts looks for scripts that cannot be run.
+func (k *checker) scripts(img *Image) {
+	if img.MakeScriptsExecutable {
+		return
+	}
+	for _, s := range table {
+		if !strings.HasSuffix(s.Name, "Scripts") {
+			continue
+		}
+		for _, path := range field(img, s).([]string) {
+			if info, err := stat(path); err == nil && info.Mode().IsRegular() && info.Mode()&0o111 == 0 && !strings.HasPrefix(path, builtinRoot) {
+				e := img.problem(s.Name, fmt.Sprintf("%s is not executable", path), fmt.Sprintf("chmod +x %s, or set MakeScriptsExecutable=yes", path))
+				k.errors.add(e)
+			}
+		}
+	}
+}
+
+// names looks for files whose names are nearly that of one that means
+// something.
+func (k *checker) names() {
+	known := []string{"mkosi.conf", "mkosi.conf.d", "mkosi.local", "mkosi.local.conf", "mkosi.images", "mkosi.profiles",
+		"mkosi.tools.conf", "mkosi.initrd.conf", "mkosi.output", "mkosi.tools.manifest"}
+	for _, s := range table {
+		known = append(known, s.Paths...)
+	}
+	seen := map[string]bool{}
+	for _, src := range k.c.Sources {
+		if seen[src.dir] || src.Skipped != nil || strings.HasPrefix(src.dir, builtinRoot) {
+			continue
+		}
+		seen[src.dir] = true
+		names, _ := readDir(src.dir)
+		for _, name := range names {
+			if !strings.HasPrefix(name, "mkosi.") || slices.Contains(known, name) || matchesGlob(name) {
+				continue
+			}
+			if near := nearest(name, known); near != "" && distance(name, near) <= 2 {
+				k.warnings.add(&Error{File: filepath.Join(src.dir, name), Msg: "a file of this name means nothing", Hint: fmt.Sprintf("did you mean %q?", near)})
+			}
+		}
+	}
+}
+
+// matchesGlob reports whether a file is picked up by a pattern.
+func matchesGlob(name string) bool {
+	for _, s := range table {
+		for _, g := range s.Globs {
+			if ok, _ := filepath.Match(g, name); ok {
+				return true
+			}
+		}
+	}
+	return false
+}
