@@ -109,7 +109,7 @@ func (k *checker) profiles() {
 	for _, img := range k.c.Images {
 		for _, name := range img.Profiles {
 			if !slices.Contains(available, name) {
-				k.errors.add(img.problem("Profiles", fmt.Sprintf("there is no profile %q", name), orElse(didYouMean(name, available),
+				k.errors.add(img.problem("Profiles", name, fmt.Sprintf("there is no profile %q", name), orElse(didYouMean(name, available),
 					"profiles are files and directories in mkosi.profiles/")))
 			}
 		}
@@ -123,13 +123,14 @@ func orElse(hint, other string) string {
 	return other
 }
 
-// problem is an error about a setting of an image, at the place where it was
-// assigned last.
-func (img *Image) problem(setting, msg, hint string) *Error {
+// problem is an error about a word of the value of a setting of an image, at
+// the place where it was assigned last.
+func (img *Image) problem(setting, word, msg, hint string) *Error {
 	e := &Error{Setting: setting, Msg: setting + ": " + msg, Hint: hint}
 	for _, o := range slices.Backward(img.Origin(setting)) {
 		if o.File != "" {
 			e.File, e.Line = o.File, o.Line
+			e.pointAt(word)
 			break
 		}
 	}
@@ -147,7 +148,7 @@ func (k *checker) scripts(img *Image) {
 		}
 		for _, path := range field(img, s).([]string) {
 			if info, err := stat(path); err == nil && info.Mode().IsRegular() && info.Mode()&0o111 == 0 && !strings.HasPrefix(path, builtinRoot) {
-				e := img.problem(s.Name, fmt.Sprintf("%s is not executable", path), fmt.Sprintf("chmod +x %s, or set MakeScriptsExecutable=yes", path))
+				e := img.problem(s.Name, filepath.Base(path), fmt.Sprintf("%s is not executable", path), fmt.Sprintf("chmod +x %s, or set MakeScriptsExecutable=yes", path))
 				k.errors.add(e)
 			}
 		}

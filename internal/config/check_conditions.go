@@ -120,7 +120,9 @@ func (k *checker) contradiction(f *configFile, all []requirement) {
 				continue
 			}
 			w := f.valueError(&Setting{Name: r.e.Key}, r.e, fmt.Errorf("this never holds together with %s=%s %s", before.e.Key, before.e.Value, where(f, before)))
-			w.Hint = "put a pipe before each of several values of which one is enough: " + r.e.Key + "=|" + r.text
+			if before.file == f {
+				w.Hint = "put a pipe before each of several values of which one is enough: " + r.e.Key + "=|" + r.text
+			}
 			k.warnings.add(w)
 			return
 		}

@@ -19,7 +19,7 @@ func (k *checker) effects(img *Image) {
 			continue
 		}
 		if why := pointless(img, s.Name); why != "" {
-			k.warnings.add(img.problem(s.Name, "this has no effect: "+why, ""))
+			k.warnings.add(img.problem(s.Name, "", "this has no effect: "+why, ""))
 		}
 	}
 }

@@ -106,6 +106,52 @@ func (c *Config) skipped(src *Source, s *Setting) (list []SkippedAssignment) {
 	return list
 }
 
+// wordLine returns the line on which a word of an assignment stands, since
+// values may go on for many; that of the assignment if it is not found.
+func wordLine(file string, line int, word string) int {
+	f, e, ok := entryAt(file, line)
+	if !ok {
+		return line
+	}
+	for i, text := range strings.Split(f.text, "\n")[line-1 : e.EndLine] {
+		if i == 0 {
+			_, text, _ = strings.Cut(text, "=")
+		}
+		text, _, _ = strings.Cut(text, "#")
+		if hasWord(text, word) {
+			return line + i
+		}
+	}
+	return line
+}
+
+// hasWord reports whether a list in a file has a word in it.
+func hasWord(list, word string) bool {
+	words, _ := splitCommas(list)
+	return slices.ContainsFunc(words, func(w string) bool { return strings.Trim(w, "\"'") == word })
+}
+
+// About leaves only what has to do with one word of a list: the assignments
+// that have it, the empty ones, and the value if it is in there.
+func (e Explanation) About(word string) Explanation {
+	e.Value = slices.DeleteFunc(slices.Clone(e.Value), func(v string) bool { return v != word })
+	e.Assignments = slices.DeleteFunc(slices.Clone(e.Assignments), func(s Step) bool { return s.Value != "" && !hasWord(s.Value, word) })
+	e.Skipped = slices.DeleteFunc(slices.Clone(e.Skipped), func(s SkippedAssignment) bool { return !hasWord(s.Value, word) })
+	for i, s := range e.Assignments {
+		if s.Value == "" {
+			continue
+		}
+		e.Assignments[i].Value = word
+		if s.Kind == FromFile {
+			e.Assignments[i].Line = wordLine(s.File, s.Line, word)
+		}
+	}
+	for i, s := range e.Skipped {
+		e.Skipped[i].Value, e.Skipped[i].Line = word, wordLine(s.File, s.Line, word)
+	}
+	return e
+}
+
 // FindSetting returns the setting that a person means: its name in any case,
 // with or without an equals sign, an old name, or its option. The hint says
 // what it might have been if there is none.

@@ -114,7 +114,9 @@ func (r *resolver) matches(f *configFile) *Condition {
 		if c.Actual != "" {
 			msg += fmt.Sprintf(": it is %s", c.Actual)
 		}
-		r.log.errors.add(&Error{File: f.path, Line: c.Line, Msg: msg})
+		e := &Error{File: f.path, Line: c.Line, Msg: msg}
+		e.pointAt("")
+		r.log.errors.add(e)
 	}
 	return c
 }
@@ -163,7 +165,7 @@ func (r *resolver) failingIn(f *configFile, g group) *Condition {
 		if err != nil {
 			r.log.errors.add(err)
 		}
-		failed := &Condition{Section: g.section, Line: e.Line, Text: e.Key + "=" + e.Value, Actual: actual}
+		failed := &Condition{Section: g.section, Line: e.Line, Text: e.Key + "=" + strings.TrimPrefix(e.Value, "|"), Actual: actual}
 		switch holds = holds != not && err == nil; {
 		case pipe && holds:
 			triggered = true

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/mkosi-go/mkosi/internal/ini"
 )
@@ -13,8 +12,8 @@ import (
 type Error struct {
 	File    string // configuration file; "" for the command line
 	Line    int    // counted from 1; 0 when there is none
-	Column  int    // in characters counted from 1; 0 when there is none
-	Length  int    // how many characters it is about
+	Column  int    // in bytes counted from 1; 0 when there is none
+	Length  int    // how many bytes it is about
 	Setting string // name of the setting or option, if any
 	Msg     string // what is wrong
 	Hint    string // what to do, if there is something to say
@@ -139,11 +138,33 @@ func (f *configFile) valueError(s *Setting, e ini.Entry, err error) *Error {
 	return p
 }
 
+// entryAt reads the assignment or the condition on a line of a file again.
+func entryAt(path string, line int) (*configFile, ini.Entry, bool) {
+	f := readConfigFile(path, "", nil, nil)
+	all := f.entries
+	for _, g := range f.groups {
+		all = append(all, g.entries...)
+	}
+	for _, e := range all {
+		if e.Line == line && e.Key != "" {
+			return f, e, true
+		}
+	}
+	return f, ini.Entry{}, false
+}
+
+// pointAt gives an error about a value the place of a word of it.
+func (e *Error) pointAt(word string) {
+	if f, entry, ok := entryAt(e.File, e.Line); ok {
+		e.Line, e.Column, e.Length = f.locate(entry, word)
+	}
+}
+
 // keyError is an error about the key of an entry, or its heading.
 func (f *configFile) keyError(e ini.Entry, msg, hint string) *Error {
-	length := utf8.RuneCountInString(e.Key)
+	length := len(e.Key)
 	if e.Key == "" {
-		length = utf8.RuneCountInString(e.Section) + 2
+		length = len(e.Section) + 2
 	}
 	return &Error{File: f.path, Line: e.Line, Column: e.Column, Length: length, Setting: e.Key, Msg: msg, Hint: hint}
 }
@@ -162,13 +183,13 @@ func (f *configFile) locate(e ini.Entry, word string) (line, column, length int)
 		}
 		first, _, _ := strings.Cut(word, "\n")
 		if at := strings.Index(text[start:], first); at >= 0 && first != "" {
-			return i, utf8.RuneCountInString(text[:start+at]) + 1, utf8.RuneCountInString(first)
+			return i, len(text[:start+at]) + 1, len(first)
 		}
 	}
 	if e.Line < 1 || e.Line > len(lines) {
-		return e.Line, e.Column, utf8.RuneCountInString(e.Key)
+		return e.Line, e.Column, len(e.Key)
 	}
 	text := lines[e.Line-1]
 	rest, _, _ := strings.Cut(text[value:], "#")
-	return e.Line, utf8.RuneCountInString(text[:value]) + 1, utf8.RuneCountInString(strings.TrimRight(rest, " \t\r"))
+	return e.Line, len(text[:value]) + 1, len(strings.TrimRight(rest, " \t\r"))
 }
