@@ -39,6 +39,7 @@ func Check(c *Config, loadErr error) Report {
 type checker struct {
 	c                *Config
 	errors, warnings problems
+	asked            []string // profiles that conditions ask for
 }
 
 // reader returns a resolver that knows the main image, for files of any.
@@ -106,6 +107,8 @@ func (k *checker) profiles() {
 			available = append(available, p.name)
 		}
 	}
+	// A profile may be nothing but a word for conditions to ask for.
+	available = append(available, k.asked...)
 	for _, img := range k.c.Images {
 		for _, name := range img.Profiles {
 			if !slices.Contains(available, name) {
@@ -162,6 +165,10 @@ func (k *checker) names() {
 		"mkosi.tools.conf", "mkosi.initrd.conf", "mkosi.output", "mkosi.tools.manifest"}
 	for _, s := range table {
 		known = append(known, s.Paths...)
+		for _, g := range s.Globs {
+			first, _, _ := strings.Cut(g, "/")
+			known = append(known, first)
+		}
 	}
 	seen := map[string]bool{}
 	for _, src := range k.c.Sources {

@@ -42,18 +42,23 @@ func (k *checker) condition(r *resolver, f *configFile, e ini.Entry) {
 		k.errors.add(err)
 		return
 	}
-	var names []string
+	what, names, hint := "", []string(nil), ""
 	switch e.Key {
 	case "Image":
-		names = k.imageNames()
+		what, names = "image", k.imageNames()
+		hint = didYouMean(text, names)
 	case "Profiles", "Profile":
-		names = k.profileNames()
+		what, names = "profile", k.profileNames()
+		if hint = didYouMean(text, names); hint == "" {
+			k.asked = append(k.asked, text) // a word that the command line may give
+			return
+		}
 	default:
 		return
 	}
 	if !slices.Contains(names, text) {
-		w := f.valueError(&Setting{Name: e.Key}, e, fmt.Errorf("there is no %s %q", strings.ToLower(strings.TrimSuffix(e.Key, "s")), text))
-		w.Hint = didYouMean(text, names)
+		w := f.valueError(&Setting{Name: e.Key}, e, fmt.Errorf("there is no %s %q", what, text))
+		w.Hint = hint
 		k.warnings.add(w)
 	}
 }
