@@ -89,6 +89,8 @@ const (
 	FromOption      OriginKind = "option"       // the command line
 	FromDefaultFile OriginKind = "default file" // a file such as mkosi.version
 	FromProgram     OriginKind = "mkosi"        // mkosi itself, for an image that it adds
+	FromHistory     OriginKind = "history"      // the command line of the last build, see HistoryPath
+	FromScript      OriginKind = "script"       // a configure script
 )
 
 func (o Origin) String() string {
@@ -96,7 +98,7 @@ func (o Origin) String() string {
 	switch o.Kind {
 	case FromFile:
 		s = fmt.Sprintf("%s:%d", o.File, o.Line)
-	case FromDefaultFile:
+	case FromDefaultFile, FromHistory, FromScript:
 		s = o.File
 	case FromOption:
 		s = "command line"

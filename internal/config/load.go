@@ -79,6 +79,7 @@ func (l *loader) load(args []argument) error {
 			l.log.errors.add(settingError(a.setting, from, err))
 		}
 	}
+	l.applyHistory(r)
 	r.includes(r.dir)
 	r.files = nil
 	if l.c.Options.NoDirectory {
