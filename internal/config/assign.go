@@ -95,12 +95,24 @@ func (r *resolver) kindOfImage() string {
 
 // defaultPaths assigns what files and directories beside mkosi.conf stand for.
 func (r *resolver) defaultPaths(dir string) {
+	names, err := readDir(dir)
+	if err != nil {
+		r.log.errors.add(&Error{File: dir, Msg: "reading the configuration: " + rootCause(err)})
+	}
+	// Most of the many that could be there are not.
+	there := func(path string) bool {
+		first, _, _ := strings.Cut(path, "/")
+		return strings.ContainsAny(first, "*?[") || slices.Contains(names, first)
+	}
 	for _, s := range table {
 		if !r.allowed(s) || r.inherited[s.Name] {
 			continue
 		}
 		paths := slices.Clone(s.Paths)
 		for _, pattern := range s.Globs {
+			if !there(pattern) {
+				continue
+			}
 			found, err := glob(filepath.Join(dir, pattern))
 			if err != nil { // the directory's own name may not be a pattern
 				r.log.errors.add(&Error{File: dir, Setting: s.Name, Msg: fmt.Sprintf("looking for %s: %v", pattern, err)})
@@ -110,6 +122,9 @@ func (r *resolver) defaultPaths(dir string) {
 			}
 		}
 		for _, p := range paths {
+			if !there(p) {
+				continue
+			}
 			from := Origin{Kind: FromDefaultFile, File: filepath.Join(dir, p), Value: p}
 			if err := r.defaultPath(s, dir, p, from); err != nil {
 				r.log.errors.add(settingError(s, from, err))

@@ -48,7 +48,7 @@ func (img *Image) WithJSON(data []byte, from Origin) (*Image, error) {
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", name, err)
 		}
-		f := fields.FieldByName(name)
+		f := fields.Field(s.field)
 		if !reflect.DeepEqual(jsonValue(f.Interface()), jsonValue(v)) {
 			from.Value = plain(v)
 			if s.Secret {
@@ -77,8 +77,7 @@ func decodeStrictly(data []byte, v any) error {
 // decodeValue reads a value of a setting as jsonValue writes it. It has the
 // type of the setting's field.
 func decodeValue(s *Setting, raw json.RawMessage) (any, error) {
-	field, _ := reflect.TypeFor[Image]().FieldByName(s.Name)
-	v := reflect.New(field.Type).Elem()
+	v := reflect.New(reflect.TypeFor[Image]().Field(s.field).Type).Elem()
 	if err := decodeInto(v, raw); err != nil {
 		return nil, err
 	}

@@ -219,7 +219,7 @@ func (r *resolver) image() *Image {
 			continue
 		}
 		if v := r.value(s); v != nil {
-			fields.FieldByName(s.Name).Set(reflect.ValueOf(v))
+			fields.Field(s.field).Set(reflect.ValueOf(v))
 		}
 		if o := r.origins(s); len(o) > 0 {
 			img.origins[s.Name], img.history[s.Name] = o, r.history(s)
@@ -230,5 +230,5 @@ func (r *resolver) image() *Image {
 
 // field returns the value of a setting in an image.
 func field(img *Image, s *Setting) any {
-	return reflect.ValueOf(img).Elem().FieldByName(cmp.Or(s.into, s.Name)).Interface()
+	return reflect.ValueOf(img).Elem().Field(s.field).Interface()
 }
