@@ -173,7 +173,12 @@ func (a *app) report(err error) int {
 		return ExitUsage
 	}
 	code := ExitFailed
-	for _, e := range flatten(err) {
+	all := flatten(err)
+	for i, e := range all {
+		if i == maxReported && len(all) > maxReported+1 {
+			p.Infof("", "and %d more errors, which mkosi check shows", len(all)-i)
+			break
+		}
 		hint, usage := advice(e)
 		if usage {
 			code = ExitUsage
@@ -190,6 +195,9 @@ func (a *app) report(err error) int {
 	}
 	return code
 }
+
+// maxReported is how many errors are told at once, unless that is what was asked for.
+const maxReported = 20
 
 // hintError is an error with what to do about it.
 type hintError struct {
