@@ -46,6 +46,7 @@ type Options struct {
 	AutoBump          bool
 	DocFormat         string // auto, markdown, man, pandoc or system
 	JSON              bool
+	All               bool // summary shows every setting
 	WipeBuildDir      bool
 	RerunBuildScripts bool
 	Help              bool
