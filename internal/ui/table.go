@@ -1,8 +1,6 @@
 package ui
 
-import (
-	"strings"
-)
+import "strings"
 
 // Table writes rows of three columns, each as wide as it has to be. What does not fit the width is continued on the next
 // line, in its column. Cells must be fit to print, see [Printable].
@@ -77,6 +75,9 @@ func Wrap(text string, columns int) []string {
 	var lines []string
 	for columns > 0 && Columns(text) > columns {
 		end := cut(text, columns)
+		if end == len(text) { // one character that is wider than the column
+			break
+		}
 		lines = append(lines, strings.TrimSuffix(text[:end], " "))
 		text = text[end:]
 	}
