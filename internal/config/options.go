@@ -54,6 +54,7 @@ func ProgramOptions() []ProgramOption {
 		{"doc-format", "", "FORMAT", "how to show documentation: auto, markdown, man, pandoc or system",
 			word(func(o *Options) *string { return &o.DocFormat }, "auto")},
 		{"json", "", "", "show data as JSON", flag(func(o *Options) *bool { return &o.JSON })},
+		{"all", "", "", "let the summary show every setting, not only what differs from the default", flag(func(o *Options) *bool { return &o.All })},
 		{"wipe-build-dir", "w", "", "empty the build directory before building", flag(func(o *Options) *bool { return &o.WipeBuildDir })},
 		{"rerun-build-scripts", "R", "", "run build scripts although the image is there", flag(func(o *Options) *bool { return &o.RerunBuildScripts })},
 		{"strict", "", "", "check: warnings are errors", flag(func(o *Options) *bool { return &o.Strict })},
@@ -176,6 +177,9 @@ func parseArgs(args []string) (*commandLine, error) {
 	cl.verbArgs = append(before, rest...)
 	if len(cl.verbArgs) > 0 && !cl.verb.takesArgs() {
 		return cl, &Error{Msg: fmt.Sprintf("%s takes no arguments, and there is %q", cl.verb, cl.verbArgs[0])}
+	}
+	if cl.options.All && cl.verb != VerbSummary {
+		return cl, &Error{Setting: "all", Msg: fmt.Sprintf("%s does not take --all", cl.verb), Hint: "it is for mkosi summary"}
 	}
 	if cl.options.GenkeyValidDays < 1 {
 		return cl, &Error{Setting: "genkey-valid-days", Msg: fmt.Sprintf("--genkey-valid-days: %d is not a number of days", cl.options.GenkeyValidDays)}
