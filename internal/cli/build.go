@@ -4,7 +4,10 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
+
+	"github.com/google/renameio/v2"
 
 	"github.com/mkosi-go/mkosi/internal/build"
 	"github.com/mkosi-go/mkosi/internal/config"
@@ -17,9 +20,18 @@ func (a *app) build(ctx context.Context) error {
 		return err
 	}
 	a.warn()
+	b := &build.Builder{Config: a.cfg, Host: a.host, UI: a.ui}
+	if err := b.Configure(ctx); err != nil {
+		return err
+	}
 	plan, err := build.NewPlan(a.cfg)
 	if err != nil {
 		return err
+	}
+	if a.cfg.Main().History {
+		if err := a.keepHistory(); err != nil {
+			return err
+		}
 	}
 	if plan.Empty() {
 		for _, job := range plan.Jobs {
@@ -33,8 +45,23 @@ func (a *app) build(ctx context.Context) error {
 	if session := sandbox.Current(); session.SingleUser {
 		a.ui.Warnf("", "all files of the images will belong to root: %s", session.Reason)
 	}
-	b := &build.Builder{Config: a.cfg, Host: a.host, UI: a.ui}
 	return b.Run(ctx, plan)
+}
+
+// keepHistory keeps the settings of the command line, which may hold secrets, for later verbs.
+func (a *app) keepHistory() error {
+	data, err := a.cfg.HistoryJSON()
+	if err != nil {
+		return err
+	}
+	path := filepath.Join(a.cfg.Dir, config.HistoryPath)
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return fmt.Errorf("keeping the command line for later verbs, see History=: %w", err)
+	}
+	if err := renameio.WriteFile(path, data, 0o600); err != nil {
+		return fmt.Errorf("keeping the command line for later verbs, see History=: %w", err)
+	}
+	return nil
 }
 
 // enterSession runs the rest of the program in a session if it is to build: files of images may belong to users that

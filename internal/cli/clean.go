@@ -36,6 +36,18 @@ func (a *app) clean(ctx context.Context) error {
 			}
 		}
 	}
+	return a.forgetHistory()
+}
+
+// forgetHistory removes what keepHistory kept.
+func (a *app) forgetHistory() error {
+	path := filepath.Join(a.cfg.Dir, config.HistoryPath)
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("removing the command line of the last build: %w", err)
+	}
+	// Its directories may hold more than that; then they stay.
+	os.Remove(filepath.Dir(path))
+	os.Remove(filepath.Dir(filepath.Dir(path)))
 	return nil
 }
 

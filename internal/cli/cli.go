@@ -39,6 +39,8 @@ type app struct {
 	stdout io.Writer
 	ui     *ui.Printer
 	cfg    *config.Config
+	// cfgErr is what is wrong with the configuration, for the verbs that work all the same.
+	cfgErr error
 }
 
 // verbs are what the program can do. The table is filled in init, since help reads it.
@@ -47,6 +49,8 @@ var verbs map[config.Verb]func(*app, context.Context) error
 func init() {
 	verbs = map[config.Verb]func(*app, context.Context) error{
 		config.VerbBuild:      (*app).build,
+		config.VerbCheck:      (*app).check,
+		config.VerbExplain:    (*app).explain,
 		config.VerbCatConfig:  (*app).catConfig,
 		config.VerbClean:      (*app).clean,
 		config.VerbCompletion: (*app).completion,
@@ -77,11 +81,11 @@ func Main(args []string) (code int) {
 	defer stop()
 	dir, err := os.Getwd()
 	if err != nil {
-		return report(printer, fmt.Errorf("finding the current directory: %w", err))
+		return (&app{ui: printer}).report(fmt.Errorf("finding the current directory: %w", err))
 	}
 	a := &app{args: args, dir: dir, host: host.Detect(), stdout: os.Stdout, ui: printer}
 	err = a.run(ctx)
-	return report(a.ui, err)
+	return a.report(err)
 }
 
 func versionLine() string {
@@ -115,8 +119,8 @@ func (a *app) run(ctx context.Context) error {
 		return err
 	}
 	cfg, err := config.Load(ctx, config.LoadOptions{Args: a.args, Dir: a.dir, Host: a.host, Rand: rand.Reader, Run: host.Output})
-	a.cfg = cfg
-	if err != nil {
+	a.cfg, a.cfgErr = cfg, err
+	if err != nil && !toleratesErrors(cfg) {
 		return err
 	}
 	switch {
@@ -140,15 +144,16 @@ func (a *app) run(ctx context.Context) error {
 // warn prints what the configuration's author might want to mend.
 func (a *app) warn() {
 	for _, w := range a.cfg.Warnings {
-		a.ui.Warnf("", "%s", w)
+		a.ui.Diagnose(a.diagnostic(w, ui.SeverityWarning))
 	}
 }
 
 // report tells the person what went wrong, if anything did, and returns the exit code for it.
-func report(p *ui.Printer, err error) int {
+func (a *app) report(err error) int {
 	if err == nil {
 		return ExitOK
 	}
+	p := a.ui
 	var sig signalError
 	if errors.As(err, &sig) {
 		p.Error(sig, "outputs that were not finished are as they were before")
@@ -160,20 +165,39 @@ func report(p *ui.Printer, err error) int {
 		fmt.Fprintf(os.Stderr, "%s", bug.Stack)
 		return ExitInternal
 	}
+	if found := (foundProblems{}); errors.As(err, &found) {
+		if a.cfg.Options.JSON {
+			return ExitUsage
+		}
+		p.Infof("", "%s", found)
+		return ExitUsage
+	}
 	code := ExitFailed
-	for _, e := range flatten(err) {
-		hint, usage := explain(e)
+	all := flatten(err)
+	for i, e := range all {
+		if i == maxReported && len(all) > maxReported+1 {
+			p.Infof("", "and %d more errors, which mkosi check shows", len(all)-i)
+			break
+		}
+		hint, usage := advice(e)
 		if usage {
 			code = ExitUsage
 		}
-		if hint != "" {
+		var cfgErr *config.Error
+		switch {
+		case errors.As(e, &cfgErr):
+			p.Diagnose(a.diagnostic(cfgErr, ui.SeverityError))
+		case hint != "":
 			p.Error(e, hint)
-		} else {
+		default:
 			p.Error(e)
 		}
 	}
 	return code
 }
+
+// maxReported is how many errors are told at once, unless that is what was asked for.
+const maxReported = 20
 
 // hintError is an error with what to do about it.
 type hintError struct {
@@ -197,8 +221,8 @@ func flatten(err error) []error {
 	return all
 }
 
-// explain returns what to do about an error, and whether it is the command line's or the configuration's.
-func explain(err error) (hint string, usage bool) {
+// advice returns what to do about an error, and whether it is the command line's or the configuration's.
+func advice(err error) (hint string, usage bool) {
 	var cfgErr *config.Error
 	var planErr *build.ConfigError
 	switch {

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"errors"
+	"flag"
 	"os"
 	"syscall"
 	"testing"
@@ -14,6 +15,8 @@ import (
 	"github.com/mkosi-go/mkosi/internal/ui"
 )
 
+var update = flag.Bool("update", false, "write the output that scripts compare with")
+
 func TestMain(m *testing.M) {
 	if sandbox.Reexecuted() {
 		sandbox.Main()
@@ -24,7 +27,7 @@ func TestMain(m *testing.M) {
 }
 
 func TestScripts(t *testing.T) {
-	testscript.Run(t, testscript.Params{Dir: "testdata"})
+	testscript.Run(t, testscript.Params{Dir: "testdata", UpdateScripts: *update})
 }
 
 func TestReportExitCodes(t *testing.T) {
@@ -39,7 +42,7 @@ func TestReportExitCodes(t *testing.T) {
 		"bug":           {&build.ImageError{Image: "i", Err: &build.PanicError{Value: "x"}}, ExitInternal},
 		"interrupt":     {&build.ImageError{Image: "i", Err: signalError{syscall.SIGINT}}, 130},
 	} {
-		if got := report(ui.New(discard{}, ui.Options{}), tt.err); got != tt.want {
+		if got := (&app{ui: ui.New(discard{}, ui.Options{})}).report(tt.err); got != tt.want {
 			t.Errorf("%s: exit code %d, want %d", name, got, tt.want)
 		}
 	}

@@ -16,6 +16,8 @@ import (
 var verbHelp = map[config.Verb]string{
 	config.VerbBuild:      "build the images; this is what happens without a verb",
 	config.VerbSummary:    "show what the configuration means; --json for programs",
+	config.VerbExplain:    "say where the value of a setting comes from, or which files are read",
+	config.VerbCheck:      "look for everything that is wrong with the configuration",
 	config.VerbCatConfig:  "show the configuration files that are read",
 	config.VerbGenkey:     "make a key and a certificate, mkosi.key and mkosi.crt",
 	config.VerbClean:      "remove the outputs",

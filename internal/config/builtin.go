@@ -4,6 +4,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"slices"
+	"strings"
 )
 
 // Images that the program adds by itself. What is in them beyond what the
@@ -25,7 +26,7 @@ func (l *loader) hasDefaultInitrd() bool {
 // defaultInitrd replaces the word "default" among the initrds of each image
 // by a path, and adds the image that makes it.
 func (l *loader) defaultInitrd() error {
-	var user *Image // the first image that wants it
+	wanted := false
 	for _, img := range append([]*Image{l.main}, l.subs...) {
 		i := slices.Index(img.Initrds, "default")
 		if i < 0 {
@@ -36,47 +37,64 @@ func (l *loader) defaultInitrd() error {
 		if img != l.main {
 			img.Dependencies = append(slices.Clone(img.Dependencies), defaultInitrdName)
 		}
-		if user == nil {
-			user = img
-		}
+		wanted = true
 	}
-	if user == nil {
+	if !wanted {
+		l.passOver("mkosi.initrd.conf", RoleInitrd, defaultInitrdName, "no image has the default initrd")
 		return nil
 	}
-	r, err := newResolver(l.ctx, l.o, l.c.Dir, defaultInitrdName)
+	r, err := l.newResolver(defaultInitrdName)
 	if err != nil {
 		return err
 	}
-	defer func() { l.collect(r) }()
 	r.passDown(l.main)
 	for _, s := range table {
 		if s.Scope == InitrdInherit {
-			r.inherit(s, user)
+			r.inherit(s, l.main)
 		}
 	}
-	preset := map[string]any{
-		"Format": FormatCPIO, "Output": "initrd", "MakeInitrd": true, "Bootable": Disabled, "CleanPackageMetadata": Enabled,
-		"Locale": "C.UTF-8", "WithDocs": false, "SplitArtifacts": []Artifact(nil), "BuildSources": []Tree(nil),
-		"Profiles": l.main.InitrdProfiles, "Packages": l.main.InitrdPackages, "VolatilePackages": l.main.InitrdVolatilePackages,
+	if len(l.main.Origin("InitrdProfiles")) > 0 { // even if to nothing
+		r.preset("Profiles", l.main.InitrdProfiles, l.main, "InitrdProfiles")
 	}
-	for name, v := range preset {
-		r.preset(name, v)
-	}
-	if l.source != "" {
-		path := filepath.Join(l.source, "mkosi.initrd.conf")
-		if exists(path) {
-			if _, err := r.parse(path, l.source, false); err != nil {
-				return err
-			}
-		}
-	}
+	r.preset("Packages", l.main.InitrdPackages, l.main, "InitrdPackages")
+	r.preset("VolatilePackages", l.main.InitrdVolatilePackages, l.main, "InitrdVolatilePackages")
+	l.builtinImage(r, "mkosi.initrd.conf", "mkosi-initrd", RoleInitrd)
 	l.subs = append(l.subs, r.image())
 	return nil
 }
 
-// preset sets a value that no assignment made.
-func (r *resolver) preset(name string, v any) {
-	e := &entry{}
+// builtinImage reads what the user has to say about an image that the program
+// adds, and then the built-in configuration of it.
+func (l *loader) builtinImage(r *resolver, name, builtin string, role Role) {
+	if path := filepath.Join(l.source, name); l.source != "" && exists(path) {
+		v := visit{role: role, name: r.name}
+		if isDir(path) {
+			r.parseTop(path, true, v)
+		} else {
+			r.parse(path, l.source, false, v)
+		}
+	}
+	r.include(builtinRoot+builtin, l.source, visit{role: role, name: builtin})
+}
+
+// passOver records configuration of an image that the program does not add.
+func (l *loader) passOver(name string, role Role, image, why string) {
+	if path := filepath.Join(l.source, name); l.source != "" && exists(path) {
+		r := *l.resolver
+		r.name, r.sourceDepth = image, 0
+		r.passOver(path, l.source, visit{role: role, name: image}, why)
+	}
+}
+
+// preset gives an image that the program adds a value that a setting of
+// another name has in the main image, or, without that name, one of the
+// program's own.
+func (r *resolver) preset(name string, v any, main *Image, setting string) {
+	origins := []Origin{{Kind: FromProgram, Value: plain(v)}}
+	if setting != "" {
+		origins = from(main.Origin(setting), main)
+	}
+	e := &entry{origins: origins, history: slices.Clone(origins)}
 	if !empty(v) || reflect.ValueOf(v).Kind() == reflect.Bool {
 		e.value = v
 	}
@@ -88,27 +106,26 @@ func (r *resolver) preset(name string, v any) {
 // image by a path, and adds the image that makes it.
 func (l *loader) resolveTools(main *resolver) error {
 	if l.main.ToolsTree != "default" {
+		l.passOver("mkosi.tools.conf", RoleTools, toolsName, "there is no default tools tree, see ToolsTree=")
 		return nil
 	}
 	l.main.ToolsTree = filepath.Join(l.c.Dir, "mkosi.tools")
-	r, err := newResolver(l.ctx, l.o, l.c.Dir, toolsName)
+	r, err := l.newResolver(toolsName)
 	if err != nil {
 		return err
 	}
 	for _, s := range table {
-		if s.Scope == Multiversal || s.ForTools && s.Name != "Output" {
+		switch {
+		case s.Scope == Multiversal:
 			r.inherit(s, l.main)
+		case s.Scope == ToolsOnly && Lookup(strings.TrimPrefix(s.Name, "ToolsTree")) != nil:
+			r.preset(strings.TrimPrefix(s.Name, "ToolsTree"), field(l.main, s), l.main, s.Name)
 		}
 	}
-	for name, v := range map[string]any{
-		"Distribution": l.main.ToolsTreeDistribution, "Release": l.main.ToolsTreeRelease, "Architecture": defaultArchitecture(main),
-		"Mirror": l.main.ToolsTreeMirror, "Snapshot": l.main.ToolsTreeSnapshot, "Repositories": l.main.ToolsTreeRepositories,
-		"Profiles": l.main.ToolsTreeProfiles, "Packages": l.main.ToolsTreePackages, "PackageDirectories": l.main.ToolsTreePackageDirectories,
-		"SandboxTrees": l.main.ToolsTreeSandboxTrees, "Output": "mkosi.tools", "Format": FormatDirectory, "Bootable": Disabled,
-		"OutputDirectory": "", "Incremental": l.main.Incremental, "CacheOnly": l.main.CacheOnly,
-	} {
-		r.preset(name, v)
-	}
+	r.preset("Architecture", defaultArchitecture(main), nil, "")
+	r.preset("Format", FormatDirectory, nil, "")
+	l.builtinImage(r, "mkosi.tools.conf", "mkosi-tools", RoleTools)
+	r.preset("Output", "mkosi.tools", nil, "") // whatever has been said
 	l.c.Tools = r.image()
 	return nil
 }

@@ -32,9 +32,14 @@ type Config struct {
 	Verb Verb
 	// VerbArgs holds the arguments of the verb.
 	VerbArgs []string
+	// Sources are the configuration files and directories that reading came
+	// to, in the order in which their assignments were made.
+	Sources []*Source
 	// Warnings are complaints about a configuration that still works, such
 	// as a setting under its old name.
 	Warnings []*Error
+
+	reader *loader
 }
 
 // Main returns the main image.
@@ -66,26 +71,6 @@ type LoadOptions struct {
 	Run Runner
 }
 
-// Error is something wrong with the configuration.
-type Error struct {
-	File    string // configuration file; "" for the command line
-	Line    int    // counted from 1; 0 when there is none
-	Setting string // name of the setting or option, if any
-	Msg     string // what is wrong
-	Hint    string // what to do, if there is something to say
-}
-
-// Error returns the position and what is wrong, without the hint.
-func (e *Error) Error() string {
-	switch {
-	case e.File == "":
-		return e.Msg
-	case e.Line == 0:
-		return fmt.Sprintf("%s: %s", e.File, e.Msg)
-	}
-	return fmt.Sprintf("%s:%d: %s", e.File, e.Line, e.Msg)
-}
-
 // Origin is one assignment to a setting.
 type Origin struct {
 	Kind  OriginKind
@@ -103,7 +88,9 @@ const (
 	FromFile        OriginKind = "file"         // an assignment in a configuration file
 	FromOption      OriginKind = "option"       // the command line
 	FromDefaultFile OriginKind = "default file" // a file such as mkosi.version
-	FromEnvironment OriginKind = "environment"  // the environment of the program
+	FromProgram     OriginKind = "mkosi"        // mkosi itself, for an image that it adds
+	FromHistory     OriginKind = "history"      // the command line of the last build, see HistoryPath
+	FromScript      OriginKind = "script"       // a configure script
 )
 
 func (o Origin) String() string {
@@ -111,7 +98,7 @@ func (o Origin) String() string {
 	switch o.Kind {
 	case FromFile:
 		s = fmt.Sprintf("%s:%d", o.File, o.Line)
-	case FromDefaultFile:
+	case FromDefaultFile, FromHistory, FromScript:
 		s = o.File
 	case FromOption:
 		s = "command line"

@@ -250,10 +250,10 @@ func TestWarnings(t *testing.T) {
 	}
 	want := []string{
 		"--cache-dir is the old name of --cache-directory",
-		"mkosi.conf:2: QemuMem is the old name of RAM",
-		"mkosi.conf:3: Packages belongs into [Content], not [Runtime]",
-		"mkosi.conf:5: Hostname: specifier %i has no value here: ImageId is not set yet",
-		"mkosi.conf:5: Hostname: specifier %x does not exist",
+		"mkosi.conf:2:1: QemuMem is the old name of RAM",
+		"mkosi.conf:3:1: Packages belongs into [Content], not [Runtime]",
+		"mkosi.conf:5:10: Hostname: specifier %i has no value here: ImageId is not set yet",
+		"mkosi.conf:5:12: Hostname: specifier %x does not exist",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)

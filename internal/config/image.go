@@ -238,6 +238,7 @@ type Image struct {
 	StorageTargetMode      Feature
 
 	origins map[string][]Origin
+	history map[string][]Assignment
 	host    Architecture // of the machine
 }
 

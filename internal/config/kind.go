@@ -35,6 +35,11 @@ type place struct {
 	home    string
 	env     map[string]string // of the program
 	setting *Setting
+
+	warnings *problems
+	// unread is set for an assignment that does not count. What it names
+	// need not exist.
+	unread bool
 }
 
 // scalar is a kind with one value.
@@ -62,7 +67,7 @@ func list[T any](name string, split func(string) ([]string, error), parse func(c
 			for _, word := range words {
 				v, err := parse(c, word)
 				if err != nil {
-					return nil, err
+					return nil, &wordError{word, err}
 				}
 				values = append(values, v...)
 			}
@@ -119,7 +124,7 @@ func dict(name string, parse func(c *place, text string) (key, value string, err
 			for _, word := range words {
 				k, v, err := parse(c, word)
 				if err != nil {
-					return nil, err
+					return nil, &wordError{word, err}
 				}
 				values[k] = v
 			}

@@ -2,7 +2,6 @@ package config
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -10,8 +9,10 @@ import (
 )
 
 // Load reads the command line and the configuration that it points to. What
-// is wrong with either is an [*Error]. For a verb or an option that has no
-// use for a configuration, none is read and there are no images.
+// is wrong with either is an [*Error] or, when it is more than one thing,
+// [Errors]; what could be read is returned all the same. For a verb or an
+// option that has no use for a configuration, none is read and there are no
+// images.
 func Load(ctx context.Context, o LoadOptions) (*Config, error) {
 	cl, err := parseArgs(o.Args)
 	c := &Config{Options: cl.options, Verb: cl.verb, VerbArgs: cl.verbArgs, Warnings: cl.warnings}
@@ -25,7 +26,13 @@ func Load(ctx context.Context, o LoadOptions) (*Config, error) {
 		return c, nil
 	}
 	l := &loader{ctx: ctx, o: &o, c: c}
-	return c, l.load(cl.arguments)
+	if err := l.load(cl.arguments); err != nil {
+		return c, err
+	}
+	c.Warnings = append(c.Warnings, l.log.warnings.list...)
+	c.Sources = l.log.sources
+	c.reader = l
+	return c, l.log.errors.err()
 }
 
 // directory finds the directory of the configuration.
@@ -49,38 +56,39 @@ type loader struct {
 	ctx context.Context
 	o   *LoadOptions
 	c   *Config
+	log record
 
 	main   *Image
 	subs   []*Image // those of mkosi.images, then built-in ones
 	source string   // the directory with the configuration files, "" for none
+
+	resolver *resolver // of the main image
 }
 
+// load returns an error only if it could not go on; what is wrong with the
+// configuration is in the record.
 func (l *loader) load(args []argument) error {
-	r, err := newResolver(l.ctx, l.o, l.c.Dir, MainImage)
+	r, err := l.newResolver(MainImage)
 	if err != nil {
 		return err
 	}
-	defer func() { l.collect(r) }()
+	l.resolver = r
 	for _, a := range args {
-		if err := r.assign(r.cli, a.setting, a.text, r.dir, Origin{Kind: FromOption}); err != nil {
-			return err
+		from := Origin{Kind: FromOption}
+		if err := r.assign(r.cli, a.setting, a.text, r.dir, from); err != nil {
+			l.log.errors.add(settingError(a.setting, from, err))
 		}
 	}
-	if err := r.includes(r.dir); err != nil {
-		return err
-	}
+	l.applyHistory(r)
+	r.includes(r.dir)
 	r.files = nil
 	if l.c.Options.NoDirectory {
 		r.dir = ""
 	} else {
 		l.source = configDirectory(l.c.Dir)
-		if _, err := r.parseTop(l.source, true); err != nil {
-			return err
-		}
+		r.parseTop(l.source, true, visit{role: RoleMain})
 	}
-	if err := checkMinimumVersion(r); err != nil {
-		return err
-	}
+	l.log.errors.addAll(checkMinimumVersion(r))
 	l.main = r.image()
 	if err := l.resolveTools(r); err != nil {
 		return err
@@ -91,7 +99,12 @@ func (l *loader) load(args []argument) error {
 	if err := l.defaultInitrd(); err != nil {
 		return err
 	}
-	return l.order(r)
+	l.order(r)
+	return l.ctx.Err()
+}
+
+func (l *loader) newResolver(image string) (*resolver, error) {
+	return newResolver(l.ctx, l.o, &l.log, l.c.Dir, image)
 }
 
 // configDirectory returns the directory itself, or its subdirectory "mkosi"
@@ -109,20 +122,6 @@ func configDirectory(dir string) string {
 		}
 	}
 	return dir
-}
-
-func exists(path string) bool {
-	_, err := os.Stat(path)
-	return err == nil
-}
-
-// collect keeps the warnings of a resolver, each once.
-func (l *loader) collect(r *resolver) {
-	for _, w := range r.warnings {
-		if !slices.ContainsFunc(l.c.Warnings, func(o *Error) bool { return *o == *w }) {
-			l.c.Warnings = append(l.c.Warnings, w)
-		}
-	}
 }
 
 func checkMinimumVersion(r *resolver) error {
@@ -146,24 +145,11 @@ func (l *loader) subimages() error {
 		return nil
 	}
 	dir := filepath.Join(l.source, "mkosi.images")
-	entries, err := os.ReadDir(dir)
-	if errors.Is(err, os.ErrNotExist) {
-		return nil
+	if _, err := readDir(dir); err != nil {
+		l.log.errors.add(&Error{File: dir, Msg: "reading the images: " + rootCause(err)})
 	}
-	if err != nil {
-		return &Error{File: dir, Msg: "reading the images: " + rootCause(err)}
-	}
-	for _, e := range entries {
-		path := filepath.Join(dir, e.Name())
-		info, err := os.Stat(path)
-		if err != nil || !info.IsDir() && filepath.Ext(path) != ".conf" {
-			continue
-		}
-		name := e.Name()
-		if !info.IsDir() {
-			name = name[:len(name)-len(".conf")]
-		}
-		if err := l.subimage(name, path); err != nil {
+	for _, image := range namedIn(dir) {
+		if err := l.subimage(image.name, image.path); err != nil {
 			return err
 		}
 	}
@@ -172,24 +158,23 @@ func (l *loader) subimages() error {
 
 func (l *loader) subimage(name, path string) error {
 	if name == MainImage || slices.ContainsFunc(l.subs, func(i *Image) bool { return i.Image == name }) {
-		return &Error{File: path, Msg: fmt.Sprintf("there is already an image %q", name)}
+		l.log.errors.add(&Error{File: path, Msg: fmt.Sprintf("there is already an image %q", name)})
+		return nil
 	}
-	r, err := newResolver(l.ctx, l.o, l.c.Dir, name)
+	r, err := l.newResolver(name)
 	if err != nil {
 		return err
 	}
-	defer func() { l.collect(r) }()
 	r.passDown(l.main)
-	ok := false
-	if info, statErr := os.Stat(path); statErr == nil && info.IsDir() {
-		ok, err = r.parseTop(path, true)
+	v, taken := visit{role: RoleImage, name: name}, false
+	if isDir(path) {
+		taken = r.parseTop(path, true, v)
 	} else {
-		ok, err = r.parse(path, l.source, false)
+		taken = r.parse(path, l.source, false, v)
 	}
-	if err != nil || !ok {
-		return err
+	if taken {
+		l.subs = append(l.subs, r.image())
 	}
-	l.subs = append(l.subs, r.image())
 	return nil
 }
 
@@ -208,7 +193,8 @@ func (r *resolver) passDown(main *Image) {
 		}
 	}
 	if len(env) > 0 {
-		r.file["Environment"] = &entry{value: env, origins: from(main.Origin("Environment"), main)}
+		origins := from(main.Origin("Environment"), main)
+		r.file["Environment"] = &entry{value: env, origins: origins, history: slices.Clone(origins)}
 	}
 }
 
@@ -221,7 +207,8 @@ func (r *resolver) inherit(s *Setting, img *Image) {
 	if s.Scope == Inherit && len(origins) == 0 {
 		return
 	}
-	e := &entry{origins: from(origins, img)}
+	origins = from(origins, img)
+	e := &entry{origins: origins, history: slices.Clone(origins)}
 	if v := field(img, s); !empty(v) || s.kind == boolean {
 		e.value = v
 	}
@@ -242,7 +229,7 @@ func from(origins []Origin, img *Image) []Origin {
 
 // order puts the images that are asked for, and those that they depend on,
 // into the order in which they are built.
-func (l *loader) order(r *resolver) error {
+func (l *loader) order(r *resolver) {
 	wanted := l.main.Dependencies
 	if _, set := r.assigned(Lookup("Dependencies")); !set {
 		for _, img := range l.subs {
@@ -255,7 +242,11 @@ func (l *loader) order(r *resolver) error {
 	if slices.Contains(l.main.Initrds, l.initrdPath()) && l.hasDefaultInitrd() {
 		l.main.Dependencies = append(slices.Clone(wanted), defaultInitrdName)
 	}
-	images, err := buildOrder(append(l.subs, l.main), l.main)
+	all := append(l.subs, l.main)
+	images, err := buildOrder(all, l.main)
+	if err != nil {
+		l.log.errors.addAll(err)
+		images = all
+	}
 	l.c.Images = images
-	return err
 }

@@ -2,7 +2,6 @@ package config
 
 import (
 	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -22,8 +21,7 @@ var otherMatchers = map[string]matcher{
 		return err == nil && v == Architecture(r.o.Host.Architecture), err
 	},
 	"PathExists": func(r *resolver, _ *Setting, text, dir string) (bool, error) {
-		_, err := os.Stat(expandPath(r.place(nil, dir), text))
-		return err == nil, nil
+		return exists(expandPath(r.place(nil, dir), text)), nil
 	},
 	"SystemdVersion": func(r *resolver, _ *Setting, text, _ string) (bool, error) {
 		if r.o.Host.SystemdVersion == nil {
@@ -103,94 +101,129 @@ type group struct {
 	entries []ini.Entry
 }
 
-// matches reports whether the conditions of a file let its settings count:
-// all [Match] sections and one of the [TriggerMatch] sections must hold.
-// Assertions that fail are an error, if the file counts at all.
-func (r *resolver) matches(f *configFile) (bool, error) {
-	if ok, _, err := r.holds(f, "Match", "TriggerMatch"); err != nil || !ok {
-		return false, err
+// matches returns the condition that keeps a file out, nil if its settings
+// count: all [Match] sections and one of the [TriggerMatch] sections must
+// hold. Assertions that fail are an error, if the file counts at all.
+func (r *resolver) matches(f *configFile) *Condition {
+	if c := r.failing(f, "Match", "TriggerMatch"); c != nil {
+		return c
 	}
-	ok, failed, err := r.holds(f, "Assert", "TriggerAssert")
-	if err != nil || ok {
-		return ok, err
+	c := r.failing(f, "Assert", "TriggerAssert")
+	if c != nil {
+		msg := fmt.Sprintf("the assertion %s does not hold", c.Text)
+		if c.Actual != "" {
+			msg += fmt.Sprintf(": it is %s", c.Actual)
+		}
+		e := &Error{File: f.path, Line: c.Line, Msg: msg}
+		e.pointAt("")
+		r.log.errors.add(e)
 	}
-	msg := "none of the [TriggerAssert] sections holds"
-	if failed.section == "Assert" {
-		msg = "the conditions of [Assert] do not hold"
-	}
-	return false, &Error{File: f.path, Line: failed.line, Msg: msg}
+	return c
 }
 
-// holds evaluates all sections named all, and those named trigger of which
-// one is enough. It returns a section that failed.
-func (r *resolver) holds(f *configFile, all, trigger string) (ok bool, failed group, err error) {
-	triggers, triggered := 0, false
+// failing evaluates all sections named all, and those named trigger of which
+// one is enough. It returns a condition that does not hold, or nil.
+func (r *resolver) failing(f *configFile, all, trigger string) *Condition {
+	var failed *Condition
+	triggered := false
 	for _, g := range f.groups {
 		if g.section != all && g.section != trigger {
 			continue
 		}
-		ok, err := r.groupHolds(f, g)
-		if err != nil {
-			return false, g, err
-		}
+		c := r.failingIn(f, g)
 		switch {
-		case g.section == all && !ok:
-			return false, g, nil
+		case g.section == all && c != nil:
+			return c
+		case g.section == trigger && c == nil:
+			triggered = true
+		case g.section == trigger && failed == nil:
+			failed = c
 		case g.section == trigger:
-			triggers++
-			triggered = triggered || ok
-			failed = g
+			failed.Text += " or " + c.Text
+			failed.Actual = ""
 		}
 	}
-	return triggers == 0 || triggered, failed, nil
+	if triggered {
+		return nil
+	}
+	return failed
 }
 
-// groupHolds evaluates one section: every plain condition must hold, and one
+// failingIn evaluates one section: every plain condition must hold, and one
 // of those marked by a pipe if there are any.
-func (r *resolver) groupHolds(f *configFile, g group) (bool, error) {
-	triggers, triggered, all := 0, false, true
+func (r *resolver) failingIn(f *configFile, g group) *Condition {
+	var plain, trigger *Condition
+	triggered := false
 	for _, e := range g.entries {
-		text, err := r.expand(f, e)
-		if err != nil {
-			return false, err
+		text, ok := r.expand(f, e, &r.log.errors, &r.log.warnings)
+		if !ok {
+			return &Condition{Section: g.section, Line: e.Line, Text: e.Key + "=" + e.Value}
 		}
-		text, trigger := strings.CutPrefix(text, "|")
+		text, pipe := strings.CutPrefix(text, "|")
 		text, not := strings.CutPrefix(text, "!")
-		ok, err := r.condition(f, e, text)
+		holds, actual, err := r.condition(f, e, text)
 		if err != nil {
-			return false, err
+			r.log.errors.add(err)
 		}
-		ok = ok != not
-		if trigger {
-			triggers++
-			triggered = triggered || ok
-		} else {
-			all = all && ok
+		failed := &Condition{Section: g.section, Line: e.Line, Text: e.Key + "=" + strings.TrimPrefix(e.Value, "|"), Actual: actual}
+		switch holds = holds != not && err == nil; {
+		case pipe && holds:
+			triggered = true
+		case pipe && trigger == nil:
+			trigger = failed
+		case pipe:
+			trigger.Text += " or " + failed.Text
+		case !holds && plain == nil:
+			plain = failed
 		}
 	}
-	return all && (triggers == 0 || triggered), nil
+	if plain == nil && !triggered {
+		return trigger
+	}
+	return plain
 }
 
-func (r *resolver) condition(f *configFile, e ini.Entry, text string) (bool, error) {
+// condition evaluates one condition without its marks, and returns what it
+// was compared with.
+func (r *resolver) condition(f *configFile, e ini.Entry, text string) (ok bool, actual string, problem *Error) {
 	s, match := Lookup(e.Key), otherMatchers[e.Key]
 	if s != nil {
 		match = s.matches
 	}
 	if match == nil {
-		return false, &Error{File: f.path, Line: e.Line, Setting: e.Key,
-			Msg: fmt.Sprintf("there is no condition %q for [%s]", e.Key, e.Section), Hint: didYouMean(e.Key, conditionNames())}
+		return false, "", f.keyError(e, fmt.Sprintf("there is no condition %q for [%s]", e.Key, e.Section), didYouMean(e.Key, conditionNames()))
 	}
 	if s != nil && e.Key != s.Name {
-		r.warn(Origin{File: f.path, Line: e.Line}, s.Name, fmt.Sprintf("%s is the old name of %s", e.Key, s.Name))
+		r.log.warnings.add(f.keyError(e, fmt.Sprintf("%s is the old name of %s", e.Key, s.Name), fmt.Sprintf("write %s=", s.Name)))
 	}
 	ok, err := match(r, s, text, f.dir)
 	if err != nil {
 		if s == nil {
 			s = &Setting{Name: e.Key}
 		}
-		return false, settingError(s, Origin{Kind: FromFile, File: f.path, Line: e.Line}, err)
+		return false, "", f.valueError(s, e, err)
 	}
-	return ok, nil
+	return ok, r.actual(e.Key, s), nil
+}
+
+// actual is what a condition was compared with.
+func (r *resolver) actual(name string, s *Setting) string {
+	switch {
+	case s != nil && s.Secret:
+		return hidden
+	case s != nil:
+		if v := r.value(s); v != nil {
+			return plain(v)
+		}
+		return ""
+	case name == "Image":
+		return r.name
+	case name == "HostArchitecture":
+		return r.o.Host.Architecture
+	case name == "SystemdVersion" && r.o.Host.SystemdVersion != nil:
+		return r.o.Host.SystemdVersion()
+	}
+	return ""
 }
 
 func conditionNames() []string {

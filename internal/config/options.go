@@ -53,9 +53,10 @@ func ProgramOptions() []ProgramOption {
 		{"auto-bump", "B", "", "raise the version of the image after a build", flag(func(o *Options) *bool { return &o.AutoBump })},
 		{"doc-format", "", "FORMAT", "how to show documentation: auto, markdown, man, pandoc or system",
 			word(func(o *Options) *string { return &o.DocFormat }, "auto")},
-		{"json", "", "", "show the summary as JSON", flag(func(o *Options) *bool { return &o.JSON })},
+		{"json", "", "", "show data as JSON", flag(func(o *Options) *bool { return &o.JSON })},
 		{"wipe-build-dir", "w", "", "empty the build directory before building", flag(func(o *Options) *bool { return &o.WipeBuildDir })},
 		{"rerun-build-scripts", "R", "", "run build scripts although the image is there", flag(func(o *Options) *bool { return &o.RerunBuildScripts })},
+		{"strict", "", "", "check: warnings are errors", flag(func(o *Options) *bool { return &o.Strict })},
 	}
 }
 

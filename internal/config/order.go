@@ -26,7 +26,7 @@ func buildOrder(all []*Image, main *Image) ([]*Image, error) {
 		for _, name := range img.Dependencies {
 			dep := byName[name]
 			if dep == nil {
-				return nil, dependencyError(img, fmt.Sprintf("there is no image %q to depend on", name), didYouMean(name, imageNames(all)))
+				return nil, dependencyError(img, name, fmt.Sprintf("there is no image %q to depend on", name), didYouMean(name, imageNames(all)))
 			}
 			queue = append(queue, dep)
 		}
@@ -79,17 +79,20 @@ func cycleError(byName map[string]*Image, names []string, done map[string]bool) 
 		next := img.Dependencies[slices.IndexFunc(img.Dependencies, func(n string) bool { return !done[n] })]
 		if start := slices.Index(path, next); start >= 0 {
 			cycle := append(path[start:], next)
-			return dependencyError(byName[next], "images depend on each other in a circle: "+strings.Join(cycle, ", "), "")
+			return dependencyError(byName[next], cycle[1], "images depend on each other in a circle: "+strings.Join(cycle, ", "), "")
 		}
 		path = append(path, next)
 	}
 }
 
-func dependencyError(img *Image, msg, hint string) error {
+func dependencyError(img *Image, name, msg, hint string) error {
 	e := &Error{Setting: "Dependencies", Msg: msg, Hint: hint}
-	if origins := img.Origin("Dependencies"); len(origins) > 0 {
-		last := origins[len(origins)-1]
-		e.File, e.Line = last.File, last.Line
+	for _, o := range slices.Backward(img.Origin("Dependencies")) {
+		if o.File != "" {
+			e.File, e.Line = o.File, o.Line
+			e.pointAt(name)
+			break
+		}
 	}
 	return e
 }

@@ -1,10 +1,8 @@
 package config
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -24,38 +22,23 @@ var builtinConfigs = []string{"mkosi-initrd", "mkosi-tools", "mkosi-vm", "mkosi-
 type configFile struct {
 	path    string
 	dir     string // where relative paths in it start
+	text    string
 	groups  []group
-	entries []ini.Entry // the assignments
+	entries []ini.Entry // the assignments and the headings of their sections
 }
 
-// readFile reads a regular file of at most limit bytes.
-func readFile(path string, limit int64) ([]byte, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	if info, err := f.Stat(); err == nil && !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s is not a regular file", path)
-	}
-	data, err := io.ReadAll(io.LimitReader(f, limit+1))
-	if err == nil && int64(len(data)) > limit {
-		err = fmt.Errorf("%s is larger than %d bytes", path, limit)
-	}
-	return data, err
-}
-
-func readConfigFile(path, dir string) (*configFile, error) {
-	data, err := readFile(path, ini.MaxSize)
-	if err != nil {
-		return nil, &Error{File: path, Msg: "reading the configuration: " + rootCause(err)}
-	}
-	entries, err := ini.Parse(data)
-	var syntax *ini.Error
-	if errors.As(err, &syntax) {
-		return nil, &Error{File: path, Line: syntax.Line, Msg: syntax.Msg}
-	}
+// readConfigFile reads a file. What is wrong with it goes to report; the
+// lines that are right count all the same.
+func readConfigFile(path, dir string, errs, warnings *problems) *configFile {
 	f := &configFile{path: path, dir: dir}
+	data, err := readFile(followLost(path, warnings), ini.MaxSize)
+	if err != nil {
+		errs.add(&Error{File: path, Msg: "reading the configuration: " + rootCause(err)})
+		return f
+	}
+	f.text = string(data)
+	entries, err := ini.Parse(data)
+	f.addSyntaxErrors(errs, err)
 	for _, e := range entries {
 		condition := isCondition(e.Section)
 		switch {
@@ -68,7 +51,22 @@ func readConfigFile(path, dir string) (*configFile, error) {
 			f.entries = append(f.entries, e)
 		}
 	}
-	return f, nil
+	return f
+}
+
+func (f *configFile) addSyntaxErrors(errs *problems, err error) {
+	var list []error
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		list = joined.Unwrap()
+	} else if err != nil {
+		list = []error{err}
+	}
+	for _, err := range list {
+		var syntax *ini.Error
+		if errors.As(err, &syntax) {
+			errs.add(&Error{File: f.path, Line: syntax.Line, Column: syntax.Column, Length: syntax.Length, Msg: syntax.Msg})
+		}
+	}
 }
 
 // rootCause is the text of an error without the path that it repeats.
@@ -82,77 +80,96 @@ func rootCause(err error) string {
 
 // parse reads a configuration file, or a directory with all that belongs to
 // it. It returns false if its conditions exclude it. Dir is where relative
-// paths start when path is a file.
-func (r *resolver) parse(path, dir string, top bool) (bool, error) {
-	if err := r.ctx.Err(); err != nil {
-		return false, err
+// paths start when path is a file. Local says whether a directory may have
+// configuration that is not shared.
+func (r *resolver) parse(path, dir string, local bool, v visit) bool {
+	if r.ctx.Err() != nil {
+		return false
 	}
 	if r.depth++; r.depth > maxDepth {
-		return false, &Error{File: path, Msg: "configuration files include one another without end"}
+		r.log.errors.add(&Error{File: path, Msg: "configuration files include one another without end"})
+		return false
 	}
 	defer func() { r.depth-- }()
 
-	conf, isDir := path, false
-	if info, err := os.Stat(path); err == nil && info.IsDir() {
-		conf, dir, isDir = filepath.Join(path, "mkosi.conf"), path, true
+	conf, directory := path, isDir(path)
+	if directory {
+		conf, dir = filepath.Join(path, "mkosi.conf"), path
 	}
-	file := &configFile{path: conf, dir: dir}
-	found := exists(conf)
+	file, found := &configFile{path: path, dir: dir}, exists(conf)
 	if found {
-		var err error
-		if file, err = readConfigFile(conf, dir); err != nil {
-			return false, err
-		}
-		if ok, err := r.matches(file); err != nil || !ok {
-			return false, err
-		}
+		file = readConfigFile(conf, dir, &r.log.errors, &r.log.warnings)
 	}
-	if isDir {
-		if top {
-			if err := r.parseLocal(path); err != nil {
-				return false, err
-			}
-		}
-		if err := r.defaultPaths(path); err != nil {
-			return false, err
-		}
+	source := r.source(v, file, path)
+	if source.Skipped = r.matches(file); source.Skipped != nil {
+		r.log.sources = append(r.log.sources, source)
+		return false
 	}
+	if directory {
+		if local {
+			r.parseLocal(path)
+		}
+		r.defaultPaths(path)
+	}
+	r.log.sources = append(r.log.sources, source)
+	defer r.enter()()
 	if found {
-		if err := r.settings(file); err != nil {
-			return false, err
-		}
+		r.settings(file)
 	}
-	if isDir {
-		if err := r.dropIns(filepath.Join(path, "mkosi.conf.d")); err != nil {
-			return false, err
-		}
+	if directory {
+		r.dropIns(filepath.Join(path, "mkosi.conf.d"))
 	}
-	return true, nil
+	return true
 }
 
 // parseTop reads a top directory: the directory and then its profiles.
-func (r *resolver) parseTop(path string, local bool) (bool, error) {
-	ok, err := r.parse(path, path, local)
-	if err != nil || !ok {
-		return ok, err
+func (r *resolver) parseTop(path string, local bool, v visit) bool {
+	if !r.parse(path, path, local, v) {
+		return false
 	}
-	for _, profile := range get[[]string](r, "Profiles") {
+	defer r.enter()()
+	selected := get[[]string](r, "Profiles")
+	for _, profile := range selected {
 		for _, p := range []string{profile, profile + ".conf"} {
 			p = filepath.Join(path, "mkosi.profiles", p)
-			if !exists(p) {
-				continue
-			}
-			if _, err := r.parse(p, path, false); err != nil {
-				return false, err
+			if exists(p) {
+				r.parse(p, path, false, visit{role: RoleProfile, name: profile})
 			}
 		}
 	}
-	return true, nil
+	for _, profile := range profilesIn(path) {
+		if !slices.Contains(selected, profile.name) && !strings.HasPrefix(path, builtinRoot) {
+			r.passOver(profile.path, path, visit{role: RoleProfile, name: profile.name}, fmt.Sprintf("profile %s is not selected", profile.name))
+		}
+	}
+	return true
+}
+
+// named is a profile or an image and where it is.
+type named struct{ name, path string }
+
+// profilesIn returns the profiles of a top directory.
+func profilesIn(dir string) []named { return namedIn(filepath.Join(dir, "mkosi.profiles")) }
+
+// namedIn returns the directories and the files in a directory that are
+// pieces of configuration, by their names.
+func namedIn(dir string) []named {
+	names, _ := readDir(dir) // one that cannot be read has none
+	var list []named
+	for _, name := range names {
+		if path := filepath.Join(dir, name); isDropIn(path) {
+			if !isDir(path) {
+				name = strings.TrimSuffix(name, ".conf")
+			}
+			list = append(list, named{name, path})
+		}
+	}
+	return list
 }
 
 // parseLocal reads the configuration that is not shared with others. It goes
 // above everything but the command line.
-func (r *resolver) parseLocal(path string) error {
+func (r *resolver) parseLocal(path string) {
 	r.current = r.local
 	defer func() { r.current = r.file }()
 	for _, name := range []string{"mkosi.local.conf", "mkosi.local"} {
@@ -162,201 +179,49 @@ func (r *resolver) parseLocal(path string) error {
 		}
 		before := r.files
 		r.files = nil
-		if _, err := r.parse(p, path, false); err != nil {
-			return err
-		}
+		r.parse(p, path, false, visit{role: RoleLocal})
 		r.files = append(r.files, before...) // listed in the order of the reference
 	}
-	return nil
 }
 
 // dropIns reads the files and directories of a mkosi.conf.d.
-func (r *resolver) dropIns(path string) error {
-	entries, err := os.ReadDir(path)
-	if errors.Is(err, os.ErrNotExist) {
-		return nil
-	}
+func (r *resolver) dropIns(path string) {
+	names, err := readDir(path)
 	if err != nil {
-		return &Error{File: path, Msg: "reading the configuration: " + rootCause(err)}
+		r.log.errors.add(&Error{File: path, Msg: "reading the configuration: " + rootCause(err)})
 	}
-	for _, e := range entries {
-		p := filepath.Join(path, e.Name())
-		info, err := os.Stat(p)
-		if err != nil || !info.IsDir() && !strings.HasSuffix(p, ".conf") {
-			continue
-		}
-		if _, err := r.parse(p, filepath.Dir(path), false); err != nil {
-			return err
+	for _, name := range names {
+		if p := filepath.Join(path, name); isDropIn(p) {
+			r.parse(p, filepath.Dir(path), false, visit{role: RoleDropIn})
 		}
 	}
-	return nil
 }
 
-// settings makes the assignments of a file.
-func (r *resolver) settings(f *configFile) error {
-	r.files = append(r.files, f.path)
-	for _, e := range f.entries {
-		if err := r.setting(f, e); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (r *resolver) setting(f *configFile, e ini.Entry) error {
-	if strings.HasPrefix(e.Section, "X-") || strings.HasPrefix(e.Key, "X-") {
-		return nil
-	}
-	fail := func(msg, hint string) error {
-		return &Error{File: f.path, Line: e.Line, Setting: e.Key, Msg: msg, Hint: hint}
-	}
-	if !slices.Contains(Sections(), e.Section) {
-		return fail(fmt.Sprintf("unknown section [%s]", e.Section), didYouMean(e.Section, Sections()))
-	}
-	if e.Key == "" {
-		return nil
-	}
-	s := Lookup(e.Key)
-	if s == nil {
-		hint := didYouMean(e.Key, settingNames(e.Section))
-		if hint == "" {
-			hint = didYouMean(e.Key, settingNames(""))
-		}
-		return fail(fmt.Sprintf("unknown setting %q in [%s]", e.Key, e.Section), hint)
-	}
-	from := Origin{Kind: FromFile, File: f.path, Line: e.Line}
-	if e.Key != s.Name {
-		r.warn(from, s.Name, fmt.Sprintf("%s is the old name of %s", e.Key, s.Name))
-	}
-	if e.Section != s.Section {
-		r.warn(from, s.Name, fmt.Sprintf("%s belongs into [%s], not [%s]", s.Name, s.Section, e.Section))
-	}
-	if !r.allowed(s) {
-		return fail(fmt.Sprintf("%s cannot be set in a subimage", s.Name), "set it in the main image's configuration")
-	}
-	text, err := r.expand(f, e)
-	if err != nil {
-		return err
-	}
-	if err := r.assign(r.current, s, text, f.dir, from); err != nil {
-		return err
-	}
-	return r.includes(f.dir)
-}
-
-// allowed reports whether files of this image may set a setting.
-func (r *resolver) allowed(s *Setting) bool {
-	return r.main || s.Scope == Local || s.Scope == Inherit || s.Scope == InitrdInherit
+// isDropIn reports whether a mkosi.conf.d, or a mkosi.images, has that as a
+// piece of configuration.
+func isDropIn(path string) bool {
+	return isDir(path) || strings.HasSuffix(path, ".conf") && exists(path)
 }
 
 // includes reads the configurations that were asked for since.
-func (r *resolver) includes(dir string) error {
+func (r *resolver) includes(dir string) {
 	for len(r.pending) > 0 {
-		path := r.pending[0]
+		next := r.pending[0]
 		r.pending = r.pending[1:]
-		r.included[path] = true
+		r.included[next.path] = true
+		path, v := next.path, visit{role: RoleInclude, include: &next.from}
 		if slices.Contains(builtinConfigs, path) {
-			continue
+			path, v.name = builtinRoot+path, path
 		}
-		info, err := os.Stat(path)
-		if err == nil && info.IsDir() {
-			_, err = r.parseTop(path, false)
-		} else {
-			_, err = r.parse(path, dir, false)
-		}
-		if err != nil {
-			return err
-		}
+		r.include(path, dir, v)
 	}
-	return nil
 }
 
-// defaultPaths assigns what files and directories beside mkosi.conf stand for.
-func (r *resolver) defaultPaths(dir string) error {
-	for _, s := range table {
-		if !r.allowed(s) || r.inherited[s.Name] {
-			continue
-		}
-		paths := slices.Clone(s.Paths)
-		for _, pattern := range s.Globs {
-			found, err := filepath.Glob(filepath.Join(dir, pattern))
-			if err != nil {
-				return fmt.Errorf("looking for %s: %w", pattern, err)
-			}
-			for _, p := range found {
-				paths = append(paths, strings.TrimPrefix(p, dir+"/"))
-			}
-		}
-		for _, p := range paths {
-			if err := r.defaultPath(s, dir, p); err != nil {
-				return err
-			}
-		}
+// include reads a configuration file, or a directory with its profiles.
+func (r *resolver) include(path, dir string, v visit) {
+	if isDir(path) {
+		r.parseTop(path, false, v)
+	} else {
+		r.parse(path, dir, false, v)
 	}
-	return nil
 }
-
-// defaultPath assigns one such file, if it is there.
-func (r *resolver) defaultPath(s *Setting, dir, name string) error {
-	path := filepath.Join(dir, name)
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil
-	}
-	from := Origin{Kind: FromDefaultFile, File: path}
-	switch {
-	case s.kind.directory != nil && info.IsDir():
-		v, err := s.kind.directory(r.place(s, dir), path)
-		if err != nil {
-			return settingError(s, from, err)
-		}
-		e := r.current[s.Name]
-		if e == nil {
-			e = &entry{}
-			r.current[s.Name] = e
-		} else if e.value != nil {
-			v = s.kind.merge(e.value, v)
-		}
-		e.value, e.origins = v, append(e.origins, from)
-		return nil
-	case s.ReadsPath:
-		text, err := r.content(s, path, info)
-		if err != nil {
-			return settingError(s, from, err)
-		}
-		return r.assign(r.current, s, text, dir, from)
-	}
-	return r.assign(r.current, s, name, dir, from)
-}
-
-// maxValue limits the size in bytes of a file that holds a value.
-const maxValue = 1 << 20
-
-// content reads the value in a file, or what the file prints if it is a
-// program.
-func (r *resolver) content(s *Setting, path string, info os.FileInfo) (string, error) {
-	if s.Secret {
-		if err := checkSecret(path, info); err != nil {
-			return "", err
-		}
-	}
-	if info.Mode().IsRegular() && info.Mode()&0o111 != 0 {
-		if r.o.Run == nil {
-			return "", fmt.Errorf("%s is a program, and none may be run here", path)
-		}
-		out, err := r.o.Run(r.ctx, path)
-		if err != nil {
-			return "", fmt.Errorf("running %s: %w", path, err)
-		}
-		return strings.TrimRight(string(out), "\n"), nil
-	}
-	data, err := readFile(path, maxValue)
-	if err != nil {
-		return "", fmt.Errorf("reading %s: %s", path, rootCause(err))
-	}
-	return strings.TrimRight(string(data), "\n"), nil
-}
-
-// Runner runs a program of the user's that prints a value, in its own
-// directory, and returns what it wrote to its standard output.
-type Runner func(ctx context.Context, path string) ([]byte, error)

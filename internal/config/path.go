@@ -22,11 +22,14 @@ func (r pathRule) check(c *place, text string) (string, error) {
 	if slices.Contains(r.words, text) {
 		return text, nil
 	}
-	path := expandPath(c, text)
-	if r.absolute && !filepath.IsAbs(expandHome(c, text)) {
+	path := followLost(expandPath(c, text), c.warnings)
+	if r.absolute && !absolute(expandHome(c, text)) {
 		return "", fmt.Errorf("%q is not an absolute path", text)
 	}
-	info, err := os.Stat(path)
+	info, err := stat(path)
+	if c.unread {
+		return path, nil
+	}
 	if r.required && err != nil {
 		return "", fmt.Errorf("%s does not exist", path)
 	}
@@ -78,12 +81,12 @@ func pathList(r pathRule) *kind {
 // globList is a list of existing files, each of which may be a pattern.
 func globList() *kind {
 	return list("list of files", splitCommas, func(c *place, text string) ([]string, error) {
-		paths, err := filepath.Glob(expandPath(c, text))
+		paths, err := glob(expandPath(c, text))
 		if err != nil {
 			return nil, fmt.Errorf("%q is not a file name pattern", text)
 		}
 		for i, p := range paths {
-			paths[i] = resolvePath(p)
+			paths[i] = resolvePath(followLost(p, c.warnings))
 		}
 		return paths, nil
 	})
@@ -108,7 +111,7 @@ func treeList(source pathRule, absoluteTarget bool) *kind {
 // that an engine or a provider knows, and stays as it is.
 func keyOrFile(secret bool) *kind {
 	return scalar("key or certificate", func(c *place, text string) (string, error) {
-		if _, err := os.Stat(expandPath(c, text)); err != nil || strings.HasPrefix(text, "~") {
+		if !exists(expandPath(c, text)) || strings.HasPrefix(text, "~") {
 			return tidy(text), nil
 		}
 		return pathRule{secret: secret}.check(c, text)
@@ -129,7 +132,7 @@ func tidy(path string) string {
 // expandPath makes a path absolute.
 func expandPath(c *place, text string) string {
 	path := expandHome(c, text)
-	if filepath.IsAbs(path) {
+	if absolute(path) {
 		return path
 	}
 	return c.dir + "/" + path
@@ -146,6 +149,9 @@ func expandHome(c *place, text string) string {
 // resolvePath takes dots and symbolic links out of an absolute path, of
 // which any part may not exist. A loop of links stays as it is.
 func resolvePath(path string) string {
+	if strings.HasPrefix(path, builtinRoot) {
+		return filepath.Clean(path)
+	}
 	const maxLinks = 40
 	resolved, rest, links := "/", strings.Split(path, "/"), 0
 	for len(rest) > 0 {

@@ -3,7 +3,6 @@ package config
 import (
 	"cmp"
 	"context"
-	"errors"
 	"reflect"
 	"slices"
 
@@ -17,7 +16,41 @@ type layer map[string]*entry
 type entry struct {
 	value   any // of the type of the setting's field, or nil
 	reset   bool
-	origins []Origin
+	origins []Origin // of the value
+	history []Origin // of all assignments, also of those that no longer count
+}
+
+// entry returns the entry that a setting's assignments go to.
+func (l layer) entry(s *Setting) *entry {
+	name := cmp.Or(s.into, s.Name)
+	if l[name] == nil {
+		l[name] = &entry{}
+	}
+	return l[name]
+}
+
+// set keeps a value that includes what earlier assignments made.
+func (e *entry) set(v any, from Origin) {
+	e.value, e.origins, e.history = v, append(e.origins, from), append(e.history, from)
+}
+
+// add puts a value on top of what is there.
+func (e *entry) add(s *Setting, v any, from Origin) {
+	if e.value != nil && s.kind.merge != nil {
+		v = s.kind.merge(e.value, v)
+	}
+	e.set(v, from)
+}
+
+// clear is the empty assignment.
+func (e *entry) clear(from Origin) {
+	*e = entry{reset: true, origins: []Origin{from}, history: append(e.history, from)}
+}
+
+// record is what reading leaves behind beside the values.
+type record struct {
+	errors, warnings problems
+	sources          []*Source
 }
 
 // A resolver collects the assignments for one image and computes the value
@@ -26,6 +59,7 @@ type entry struct {
 type resolver struct {
 	ctx  context.Context
 	o    *LoadOptions
+	log  *record
 	dir  string // of the configuration
 	name string // of the image
 	main bool   // the main image, in which every setting may be set
@@ -38,18 +72,24 @@ type resolver struct {
 	// inherited names the settings that came from the main image.
 	inherited map[string]bool
 
-	files    []string
-	pending  []string // includes that were asked for and not read yet
-	included map[string]bool
-	depth    int
-	warnings []*Error
-	seed     uuid.UUID // a random one
+	files       []string
+	pending     []pending // includes that were asked for and not read yet
+	included    map[string]bool
+	depth       int
+	sourceDepth int
+	seed        uuid.UUID // a random one
 }
 
-func newResolver(ctx context.Context, o *LoadOptions, dir, name string) (*resolver, error) {
+// pending is a path that was included and has not been read yet.
+type pending struct {
+	path string
+	from Origin
+}
+
+func newResolver(ctx context.Context, o *LoadOptions, log *record, dir, name string) (*resolver, error) {
 	seed, err := drawSeed(o.Rand)
 	r := &resolver{
-		ctx: ctx, o: o, dir: dir, name: name, main: name == MainImage,
+		ctx: ctx, o: o, log: log, dir: dir, name: name, main: name == MainImage,
 		cli: layer{}, local: layer{}, file: layer{},
 		inherited: map[string]bool{}, included: map[string]bool{}, seed: seed,
 	}
@@ -57,64 +97,43 @@ func newResolver(ctx context.Context, o *LoadOptions, dir, name string) (*resolv
 	return r, err
 }
 
-// assign adds one assignment to a layer.
+// assign adds one assignment to a layer. What is wrong with the text is an
+// error without a place.
 func (r *resolver) assign(l layer, s *Setting, text, dir string, from Origin) error {
-	target := s
-	if s.into != "" {
-		target = Lookup(s.into)
-	}
-	e := l[target.Name]
-	if e == nil {
-		e = &entry{}
-		l[target.Name] = e
-	}
+	e := l.entry(s)
 	from.Value = text
 	if s.Secret {
-		from.Value = "(hidden)"
+		from.Value = hidden
 	}
 	if text == "" {
-		*e = entry{reset: true, origins: []Origin{from}}
+		e.clear(from)
 		return nil
 	}
 	value, err := s.kind.parse(r.place(s, dir), e.value, text)
 	if err != nil {
-		return settingError(s, from, err)
+		return err
 	}
-	e.value = value
-	e.origins = append(e.origins, from)
+	e.set(value, from)
 	if s.Name == "Include" {
-		r.pending = append(r.pending, newIncludes(value.([]string), r.included, r.pending)...)
+		r.want(value.([]string), from)
 	}
 	return nil
 }
 
-func newIncludes(all []string, included map[string]bool, pending []string) []string {
-	var fresh []string
-	for _, path := range all {
-		if !included[path] && !slices.Contains(pending, path) && !slices.Contains(fresh, path) {
-			fresh = append(fresh, path)
+// hidden stands for a secret.
+const hidden = "(hidden)"
+
+// want remembers the includes that have not been read yet.
+func (r *resolver) want(paths []string, from Origin) {
+	for _, path := range paths {
+		if !r.included[path] && !slices.ContainsFunc(r.pending, func(p pending) bool { return p.path == path }) {
+			r.pending = append(r.pending, pending{path, from})
 		}
 	}
-	return fresh
 }
 
 func (r *resolver) place(s *Setting, dir string) *place {
-	return &place{dir: dir, home: r.o.Host.Home, env: r.o.Host.Environment, setting: s}
-}
-
-// settingError says where a value was wrong.
-func settingError(s *Setting, from Origin, err error) error {
-	e := &Error{File: from.File, Line: from.Line, Setting: s.Name}
-	name := s.Name
-	if from.Kind == FromOption {
-		name = "--" + s.Long
-	}
-	e.Msg = name + ": " + err.Error()
-	var h hinter
-	if errors.As(err, &h) {
-		e.Hint = h.hint()
-	}
-	return e
+	return &place{dir: dir, home: r.o.Host.Home, env: r.o.Host.Environment, setting: s, warnings: &r.log.warnings}
 }
 
 // assigned returns what the layers make of a setting, nil if it was emptied,
@@ -176,19 +195,34 @@ func (r *resolver) origins(s *Setting) []Origin {
 	return all
 }
 
+// history returns every assignment to a setting, lowest layer first.
+func (r *resolver) history(s *Setting) (all []Assignment) {
+	for i, l := range []layer{r.file, r.local, r.cli} {
+		e := l[s.Name]
+		if e == nil {
+			continue
+		}
+		for _, o := range e.history {
+			all = append(all, Assignment{Origin: o, layer: i})
+		}
+	}
+	judge(s, all)
+	return all
+}
+
 // image computes every setting.
 func (r *resolver) image() *Image {
-	img := &Image{Image: r.name, Files: r.files, origins: map[string][]Origin{}, host: Architecture(r.o.Host.Architecture)}
+	img := &Image{Image: r.name, Files: r.files, origins: map[string][]Origin{}, history: map[string][]Assignment{}, host: Architecture(r.o.Host.Architecture)}
 	fields := reflect.ValueOf(img).Elem()
 	for _, s := range table {
 		if s.into != "" {
 			continue
 		}
 		if v := r.value(s); v != nil {
-			fields.FieldByName(s.Name).Set(reflect.ValueOf(v))
+			fields.Field(s.field).Set(reflect.ValueOf(v))
 		}
 		if o := r.origins(s); len(o) > 0 {
-			img.origins[s.Name] = o
+			img.origins[s.Name], img.history[s.Name] = o, r.history(s)
 		}
 	}
 	return img
@@ -196,9 +230,5 @@ func (r *resolver) image() *Image {
 
 // field returns the value of a setting in an image.
 func field(img *Image, s *Setting) any {
-	return reflect.ValueOf(img).Elem().FieldByName(cmp.Or(s.into, s.Name)).Interface()
-}
-
-func (r *resolver) warn(from Origin, setting, msg string) {
-	r.warnings = append(r.warnings, &Error{File: from.File, Line: from.Line, Setting: setting, Msg: msg})
+	return reflect.ValueOf(img).Elem().Field(s.field).Interface()
 }

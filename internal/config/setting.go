@@ -1,6 +1,10 @@
 package config
 
-import "slices"
+import (
+	"cmp"
+	"reflect"
+	"slices"
+)
 
 // Scope says which images a setting belongs to and who may set it.
 type Scope string
@@ -78,6 +82,8 @@ type Setting struct {
 	nullList bool
 	// hidden settings are not part of the JSON summary.
 	hidden bool
+	// field is the index of the field in Image.
+	field int
 	// built says how much of the setting a build honours.
 	built support
 }
@@ -108,7 +114,10 @@ var byName = map[string]*Setting{}
 func init() {
 	table = slices.Concat(configSettings(), distributionSettings(), outputSettings(), contentSettings(),
 		bootSettings(), validationSettings(), buildSettings(), runtimeSettings())
+	image := reflect.TypeFor[Image]()
 	for _, s := range table {
+		field, _ := image.FieldByName(cmp.Or(s.into, s.Name))
+		s.field = field.Index[0]
 		byName[s.Name] = s
 		for _, old := range s.OldNames {
 			byName[old] = s

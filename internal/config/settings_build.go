@@ -163,8 +163,9 @@ func buildSettings() []*Setting {
 		},
 		{
 			Name: "History", Section: "Build", Scope: MainOnly, Long: "history",
-			Help: "remember the command line for later verbs",
-			kind: boolean,
+			Help:  "remember the command line for later verbs",
+			kind:  boolean,
+			built: full,
 		},
 		{
 			Name: "BuildSources", Section: "Build", Scope: Multiversal, Long: "build-sources",

@@ -32,6 +32,7 @@ func configSettings() []*Setting {
 			Help:  "run these scripts to change the configuration",
 			kind:  globList(),
 			Paths: []string{"mkosi.configure"},
+			built: full,
 		},
 		{
 			Name: "PassEnvironment", Section: "Config", Scope: MainOnly, Long: "pass-environment",

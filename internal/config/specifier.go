@@ -13,12 +13,11 @@ const maxExpanded = 256 << 10
 
 // expand replaces the specifiers in an assignment or a condition of a file.
 // One that is unknown or has no value yet stands for nothing, with a warning.
-func (r *resolver) expand(f *configFile, e ini.Entry) (string, error) {
+func (r *resolver) expand(f *configFile, e ini.Entry, errs, warnings *problems) (string, bool) {
 	text := e.Value
 	if !strings.Contains(text, "%") {
-		return text, nil
+		return text, true
 	}
-	from := Origin{Kind: FromFile, File: f.path, Line: e.Line}
 	var b strings.Builder
 	for i := 0; i < len(text); i++ {
 		if text[i] != '%' || i+1 == len(text) || text[i+1] == ' ' {
@@ -28,14 +27,17 @@ func (r *resolver) expand(f *configFile, e ini.Entry) (string, error) {
 		i++
 		value, msg := r.specifier(f, text[i])
 		if msg != "" {
-			r.warn(from, e.Key, fmt.Sprintf("%s: specifier %%%c %s", e.Key, text[i], msg))
+			w := &Error{File: f.path, Setting: e.Key, Msg: fmt.Sprintf("%s: specifier %%%c %s", e.Key, text[i], msg)}
+			w.Line, w.Column, w.Length = f.locate(e, text[i-1:i+1])
+			warnings.add(w)
 		}
 		b.WriteString(value)
 		if b.Len() > maxExpanded {
-			return "", &Error{File: f.path, Line: e.Line, Setting: e.Key, Msg: e.Key + ": the value is too long"}
+			errs.add(f.keyError(e, e.Key+": the value is too long", ""))
+			return "", false
 		}
 	}
-	return b.String(), nil
+	return b.String(), true
 }
 
 // specifier returns what stands for a letter, or what is wrong with it.

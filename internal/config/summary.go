@@ -48,13 +48,7 @@ func summarize(b *bytes.Buffer, c *Config, img *Image, all bool) {
 }
 
 func writeSetting(b *bytes.Buffer, s *Setting, v any, origins []Origin) {
-	lines := plainList(v)
-	if n, ok := sizeOf(s, v); ok {
-		lines = []string{n}
-	}
-	if m, ok := v.(*uint32); ok && m != nil {
-		lines = []string{fmt.Sprintf("%04o", *m)}
-	}
+	lines := valueLines(s, v)
 	if s.Secret && len(lines) > 0 {
 		lines = []string{"(set)"}
 	}
@@ -72,6 +66,18 @@ func writeSetting(b *bytes.Buffer, s *Setting, v any, origins []Origin) {
 		}
 		b.WriteString(line + "\n")
 	}
+}
+
+// valueLines writes a value as one would in a configuration file, a line for
+// each element.
+func valueLines(s *Setting, v any) []string {
+	if n, ok := sizeOf(s, v); ok {
+		return []string{n}
+	}
+	if m, ok := v.(*uint32); ok && m != nil {
+		return []string{fmt.Sprintf("%04o", *m)}
+	}
+	return plainList(v)
 }
 
 // sizeOf writes a number of bytes with the largest unit that divides it.

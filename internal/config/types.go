@@ -62,6 +62,46 @@ const (
 	ArchX86_64      Architecture = "x86-64"
 )
 
+// EFI returns the name of the architecture in EFI file names, such as "x64",
+// or "" where there is no EFI; see the Boot Loader Specification.
+func (a Architecture) EFI() string {
+	switch a {
+	case ArchX86_64:
+		return "x64"
+	case ArchX86:
+		return "ia32"
+	case ArchArm:
+		return "arm"
+	case ArchArm64:
+		return "aa64"
+	case ArchRISCV32, ArchRISCV64, ArchLoongArch64:
+		return string(a)
+	}
+	return ""
+}
+
+// QEMU returns the name of the architecture in the names of QEMU's programs,
+// such as "x86_64".
+func (a Architecture) QEMU() string {
+	switch a {
+	case ArchX86_64:
+		return "x86_64"
+	case ArchX86:
+		return "i386"
+	case ArchArm64:
+		return "aarch64"
+	case ArchMIPSLE:
+		return "mipsel"
+	case ArchMIPS64LE:
+		return "mips64el"
+	case ArchPARISC:
+		return "hppa"
+	case ArchPPC64LE:
+		return "ppc64le"
+	}
+	return string(a)
+}
+
 // Format is the kind of output of an image.
 type Format string
 

@@ -15,6 +15,9 @@ var ukiProfiles = list("list of profile files", splitCommas, one(func(c *place, 
 		return UKIProfile{}, err
 	}
 	data, err := readFile(path, ini.MaxSize)
+	if err != nil && c.unread {
+		return UKIProfile{}, nil
+	}
 	if err != nil {
 		return UKIProfile{}, fmt.Errorf("reading %s: %s", path, rootCause(err))
 	}

@@ -7,6 +7,8 @@ type Verb string
 const (
 	VerbInit           Verb = "init"
 	VerbSummary        Verb = "summary"
+	VerbExplain        Verb = "explain"
+	VerbCheck          Verb = "check"
 	VerbCatConfig      Verb = "cat-config"
 	VerbBuild          Verb = "build"
 	VerbShell          Verb = "shell"
@@ -48,6 +50,7 @@ type Options struct {
 	JSON              bool
 	WipeBuildDir      bool
 	RerunBuildScripts bool
+	Strict            bool // warnings are errors
 	Help              bool
 	Version           bool
 }
@@ -55,7 +58,7 @@ type Options struct {
 // Verbs returns all verbs in the order of help.
 func Verbs() []Verb {
 	return []Verb{
-		VerbInit, VerbSummary, VerbCatConfig, VerbBuild, VerbShell, VerbBoot, VerbVM, VerbSSH, VerbJournalctl,
+		VerbInit, VerbSummary, VerbExplain, VerbCheck, VerbCatConfig, VerbBuild, VerbShell, VerbBoot, VerbVM, VerbSSH, VerbJournalctl,
 		VerbCoredumpctl, VerbSysupdate, VerbBox, VerbDependencies, VerbClean, VerbServe, VerbBurn, VerbBump,
 		VerbGenkey, VerbDocumentation, VerbCompletion, VerbLatestSnapshot, VerbHelp,
 	}
@@ -64,7 +67,7 @@ func Verbs() []Verb {
 // takesArgs reports whether anything may follow the verb.
 func (v Verb) takesArgs() bool {
 	switch v {
-	case VerbBuild, VerbShell, VerbBoot, VerbVM, VerbSSH, VerbJournalctl, VerbCoredumpctl, VerbSysupdate, VerbBox,
+	case VerbExplain, VerbBuild, VerbShell, VerbBoot, VerbVM, VerbSSH, VerbJournalctl, VerbCoredumpctl, VerbSysupdate, VerbBox,
 		VerbDependencies, VerbBurn, VerbDocumentation, VerbCompletion, VerbServe:
 		return true
 	}

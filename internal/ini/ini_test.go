@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 )
 
 func TestParse(t *testing.T) {
@@ -17,25 +18,25 @@ func TestParse(t *testing.T) {
 		"empty": {},
 		"sections repeat and keep their order": {
 			in:   "[A]\nx=1\n[B]\n[A]\nx = 2 \n",
-			want: []Entry{{"A", "", "", 1}, {"A", "x", "1", 2}, {"B", "", "", 3}, {"A", "", "", 4}, {"A", "x", "2", 5}},
+			want: []Entry{{Section: "A", Key: "", Value: "", Line: 1}, {Section: "A", Key: "x", Value: "1", Line: 2}, {Section: "B", Key: "", Value: "", Line: 3}, {Section: "A", Key: "", Value: "", Line: 4}, {Section: "A", Key: "x", Value: "2", Line: 5}},
 		},
 		"comments end a line anywhere": {
 			in:   "# top\n[A] # heading\nx=a#b\ny=1 # 2\n",
-			want: []Entry{{"A", "", "", 2}, {"A", "x", "a", 3}, {"A", "y", "1", 4}},
+			want: []Entry{{Section: "A", Key: "", Value: "", Line: 2}, {Section: "A", Key: "x", Value: "a", Line: 3}, {Section: "A", Key: "y", Value: "1", Line: 4}},
 		},
 		"continuation passes over blanks and comments": {
 			in:   "[A]\nx=a\n  b # c\n\n# d\n\te\ny=\n  f\n  g",
-			want: []Entry{{"A", "", "", 1}, {"A", "x", "a\nb\ne", 2}, {"A", "y", "f\ng", 7}},
+			want: []Entry{{Section: "A", Key: "", Value: "", Line: 1}, {Section: "A", Key: "x", Value: "a\nb\ne", Line: 2}, {Section: "A", Key: "y", Value: "f\ng", Line: 7}},
 		},
 		"indentation before the first assignment means nothing": {
 			in:   "  [A]\n  x = 1",
-			want: []Entry{{"A", "", "", 1}, {"A", "x", "1", 2}},
+			want: []Entry{{Section: "A", Key: "", Value: "", Line: 1}, {Section: "A", Key: "x", Value: "1", Line: 2}},
 		},
 		"equals sign and quotes are part of the value": {
 			in:   "[A]\nx=a=\"b c\"",
-			want: []Entry{{"A", "", "", 1}, {"A", "x", "a=\"b c\"", 2}},
+			want: []Entry{{Section: "A", Key: "", Value: "", Line: 1}, {Section: "A", Key: "x", Value: "a=\"b c\"", Line: 2}},
 		},
-		"carriage returns":      {in: "[A]\r\nx=1\r\n", want: []Entry{{"A", "", "", 1}, {"A", "x", "1", 2}}},
+		"carriage returns":      {in: "[A]\r\nx=1\r\n", want: []Entry{{Section: "A", Key: "", Value: "", Line: 1}, {Section: "A", Key: "x", Value: "1", Line: 2}}},
 		"semicolon":             {in: "[A]\n; no comment\n", line: 2},
 		"outside of a section":  {in: "\nx=1\n", line: 2},
 		"no equals sign":        {in: "[A]\nx\n", line: 2},
@@ -58,10 +59,34 @@ func TestParse(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if diff := cmp.Diff(tc.want, got); diff != "" {
+			if diff := cmp.Diff(tc.want, got, cmpopts.IgnoreFields(Entry{}, "Column", "EndLine")); diff != "" {
 				t.Error(diff)
 			}
 		})
+	}
+}
+
+func TestPositions(t *testing.T) {
+	entries, err := Parse([]byte("[A]\n  \u00e4\u00f6 = 1\n   2\n\n  3\n \u00fc [x]\n[B\nlost=1\n[C]\n nothing\nx=1"))
+	want := []Entry{
+		{Section: "A", Line: 1, Column: 1, EndLine: 1},
+		{Section: "A", Key: "\u00e4\u00f6", Value: "1\n2\n3\n\u00fc [x]", Line: 2, Column: 3, EndLine: 6},
+		{Section: "C", Line: 9, Column: 1, EndLine: 9},
+		{Section: "C", Key: "x", Value: "1", Line: 11, Column: 1, EndLine: 11},
+	}
+	if diff := cmp.Diff(want, entries); diff != "" {
+		t.Error(diff)
+	}
+	joined, ok := err.(interface{ Unwrap() []error })
+	if !ok {
+		t.Fatalf("got %v", err)
+	}
+	wantErrs := []error{
+		&Error{Line: 7, Column: 1, Length: 2, Msg: `"[B" is not a section heading`},
+		&Error{Line: 10, Column: 2, Length: 7, Msg: `"nothing" is neither a section nor an assignment`},
+	}
+	if diff := cmp.Diff(wantErrs, joined.Unwrap()); diff != "" {
+		t.Error(diff)
 	}
 }
 
@@ -88,7 +113,7 @@ func FuzzParse(f *testing.F) {
 			t.Fatalf("%q: %v", b.String(), err)
 		}
 		for i := range again {
-			again[i].Line = entries[i].Line
+			again[i].Line, again[i].Column, again[i].EndLine = entries[i].Line, entries[i].Column, entries[i].EndLine
 		}
 		if diff := cmp.Diff(entries, again); diff != "" {
 			t.Fatal(diff)

@@ -69,7 +69,7 @@ func (s *Step) end(prefix string) {
 	if i := slices.Index(p.running, s); i >= 0 {
 		p.running = slices.Delete(p.running, i, i+1)
 	}
-	fmt.Fprintf(p.out, "%s%s%s %s\n", p.tag(s.image), prefix, Printable(s.text), p.paint("2", "("+seconds(p.opts.Now().Sub(s.begun))+")"))
+	fmt.Fprintf(p.out, "%s%s%s %s\n", p.tag(s.image), prefix, Printable(s.text), p.style.Faint("("+seconds(p.opts.Now().Sub(s.begun))+")"))
 	if len(p.running) == 0 {
 		p.stopTicker()
 	}
@@ -101,7 +101,7 @@ func (p *Printer) draw() {
 		if room := width - len(s.image) - 4; len([]rune(text)) > room && room > 0 {
 			text = string([]rune(text)[:room])
 		}
-		fmt.Fprintf(p.out, "%s%s\n", p.tag(s.image), p.paint("2", text))
+		fmt.Fprintf(p.out, "%s%s\n", p.tag(s.image), p.style.Faint(text))
 		p.drawn++
 	}
 }

@@ -11,14 +11,14 @@ package ui
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"io"
 	"os"
 	"strings"
 	"sync"
 	"time"
-
-	"golang.org/x/term"
+	"unicode"
 )
 
 // Options say how a [Printer] speaks.
@@ -37,7 +37,8 @@ type Options struct {
 
 // Printer writes lines for people. It may be used from several goroutines; a line is never torn.
 type Printer struct {
-	opts Options
+	opts  Options
+	style Style
 
 	mu      sync.Mutex
 	out     io.Writer
@@ -55,24 +56,17 @@ func New(out io.Writer, opts Options) *Printer {
 	if opts.Width == nil {
 		opts.Width = func() int { return 80 }
 	}
-	return &Printer{out: out, opts: opts}
+	return &Printer{out: out, opts: opts, style: NewStyle(opts.Color)}
 }
 
 // ForFile returns a printer for f with the options that suit it: progress in place on a terminal that is not dumb,
 // colour unless NO_COLOR is set (no-color.org).
 func ForFile(f *os.File, debug bool) *Printer {
-	fd := int(f.Fd())
-	tty := term.IsTerminal(fd) && os.Getenv("TERM") != "dumb"
 	return New(f, Options{
-		Terminal: tty,
-		Color:    tty && os.Getenv("NO_COLOR") == "",
+		Terminal: isTerminal(f, os.LookupEnv),
+		Color:    StyleFor(f).color,
 		Debug:    debug,
-		Width: func() int {
-			if w, _, err := term.GetSize(fd); err == nil && w > 0 {
-				return w
-			}
-			return 80
-		},
+		Width:    func() int { return cmp.Or(Width(f), 80) },
 	})
 }
 
@@ -86,7 +80,7 @@ func (p *Printer) Infof(image, format string, args ...any) {
 
 // Warnf prints one line that starts with "warning:".
 func (p *Printer) Warnf(image, format string, args ...any) {
-	p.line(image, p.paint("33", "warning:")+" ", fmt.Sprintf(format, args...))
+	p.line(image, p.style.Warning("warning:")+" ", fmt.Sprintf(format, args...))
 }
 
 // Debugf prints one line when debugging.
@@ -98,9 +92,9 @@ func (p *Printer) Debugf(image, format string, args ...any) {
 
 // Error prints err, after "error:", and each hint on a line of its own.
 func (p *Printer) Error(err error, hints ...string) {
-	p.line("", p.paint("31;1", "error:")+" ", err.Error())
+	p.line("", p.style.Bad("error:")+" ", err.Error())
 	for _, h := range hints {
-		p.line("", p.paint("36", "hint:")+" ", h)
+		p.line("", p.style.Hint("hint:")+" ", h)
 	}
 }
 
@@ -130,24 +124,17 @@ func (p *Printer) tag(image string) string {
 	if image == "" {
 		return ""
 	}
-	return p.paint("1", "["+image+"]") + " "
-}
-
-func (p *Printer) paint(code, s string) string {
-	if !p.opts.Color {
-		return s
-	}
-	return "\x1b[" + code + "m" + s + "\x1b[0m"
+	return p.style.Bold("["+image+"]") + " "
 }
 
 // Printable replaces control characters, which a tool's output or a file name may carry, so that they cannot move the
-// cursor or change the terminal's state.
+// cursor, change the terminal's state or, as those of bidirectional text, make it show another order than there is.
 func Printable(s string) string {
 	return strings.Map(func(r rune) rune {
 		switch {
 		case r == '\t':
 			return r
-		case r < 0x20 || r == 0x7f || (r >= 0x80 && r < 0xa0):
+		case r < 0x20 || r == 0x7f || (r >= 0x80 && r < 0xa0), unicode.Is(unicode.Bidi_Control, r):
 			return '\uFFFD'
 		}
 		return r

@@ -1,0 +1,142 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/mkosi-go/mkosi/internal/config"
+	"github.com/mkosi-go/mkosi/internal/ui"
+)
+
+// toleratesErrors reports whether a verb has a use for a configuration that is wrong. On the command line itself
+// nothing may be wrong.
+func toleratesErrors(c *config.Config) bool {
+	return (c.Verb == config.VerbCheck || c.Verb == config.VerbExplain) && len(c.Images) > 0
+}
+
+// foundProblems is the error of a check that has said already what is wrong.
+type foundProblems struct{ summary string }
+
+func (e foundProblems) Error() string { return e.summary }
+
+// check says everything that is wrong with the configuration, and fails if that is anything.
+func (a *app) check(context.Context) error {
+	report := config.Check(a.cfg, a.cfgErr)
+	if a.cfg.Options.Strict {
+		report.Errors, report.Warnings = slices.Concat(report.Errors, report.Warnings), nil
+	}
+	if a.cfg.Options.JSON {
+		if err := a.writeJSON(problemsJSON(report)); err != nil {
+			return err
+		}
+	} else {
+		a.diagnose(report.Warnings, ui.SeverityWarning)
+		a.diagnose(report.Errors, ui.SeverityError)
+	}
+	if len(report.Errors) > 0 {
+		return foundProblems{fmt.Sprintf("%s, %s", count(len(report.Errors), "error"), count(len(report.Warnings), "warning"))}
+	}
+	if !a.cfg.Options.JSON {
+		fmt.Fprintf(a.stdout, "%s in %s, %s\n", count(len(a.cfg.Images), "image"), count(len(files(a.cfg)), "file"), count(len(report.Warnings), "warning"))
+	}
+	return nil
+}
+
+// diagnose shows problems with an empty line after each, since there may be many.
+func (a *app) diagnose(list []*config.Error, severity ui.Severity) {
+	for _, e := range list {
+		a.ui.Diagnose(a.diagnostic(e, severity))
+		a.ui.Infof("", "")
+	}
+}
+
+func count(n int, what string) string {
+	switch n {
+	case 0:
+		return "no " + what + "s"
+	case 1:
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}
+
+// files returns the configuration files of the user's that were read.
+func files(c *config.Config) []string {
+	var list []string
+	for _, s := range c.Sources {
+		if s.Skipped == nil && filepath.IsAbs(s.Path) && !slices.Contains(list, s.Path) {
+			list = append(list, s.Path)
+		}
+	}
+	return list
+}
+
+// problem is an error or a warning as data.
+type problem struct {
+	Severity ui.Severity
+	File     *string // null for the command line
+	Line     *int    // counted from 1
+	Column   *int    // in bytes, counted from 1
+	Length   *int    // in bytes
+	Setting  *string
+	Message  string
+	Hint     *string
+}
+
+func problemsJSON(r config.Report) []problem {
+	list := []problem{}
+	add := func(errs []*config.Error, severity ui.Severity) {
+		for _, e := range errs {
+			list = append(list, problem{severity, orNil(e.File), orNil(e.Line), orNil(e.Column), orNil(e.Length), orNil(e.Setting), e.Msg, orNil(e.Hint)})
+		}
+	}
+	add(r.Errors, ui.SeverityError)
+	add(r.Warnings, ui.SeverityWarning)
+	return list
+}
+
+// orNil makes null in JSON of the value that stands for none.
+func orNil[T comparable](v T) *T {
+	var zero T
+	if v == zero {
+		return nil
+	}
+	return &v
+}
+
+// writeJSON writes data for programs to standard output.
+func (a *app) writeJSON(v any) error {
+	e := json.NewEncoder(a.stdout)
+	e.SetEscapeHTML(false)
+	e.SetIndent("", "    ")
+	if err := e.Encode(v); err != nil {
+		return fmt.Errorf("writing JSON: %w", err)
+	}
+	return nil
+}
+
+// diagnostic shows an error of the configuration with the line that it is about.
+func (a *app) diagnostic(e *config.Error, severity ui.Severity) ui.Diagnostic {
+	// Paths below the current directory are as one would type them.
+	relative := func(text string) string { return strings.ReplaceAll(text, a.dir+"/", "") }
+	d := ui.Diagnostic{Severity: severity, Message: relative(e.Msg), File: a.short(e.File), Line: e.Line, Column: e.Column, Length: e.Length}
+	if e.Line > 0 {
+		d.Source = config.SourceLine(e.File, e.Line)
+	}
+	if e.Hint != "" {
+		d.Hints = []string{relative(e.Hint)}
+	}
+	return d
+}
+
+// short writes a path relative to the current directory if it is below.
+func (a *app) short(path string) string {
+	if rel, err := filepath.Rel(a.dir, path); err == nil && filepath.IsAbs(path) && rel != ".." && !strings.HasPrefix(rel, "../") {
+		return rel
+	}
+	return path
+}

@@ -1,0 +1,86 @@
+package config
+
+import (
+	"fmt"
+	"slices"
+)
+
+// effects looks for settings that were assigned in a file and have no effect
+// on what the image is made into.
+func (k *checker) effects(img *Image) {
+	for _, s := range table {
+		origins := img.Origin(s.Name)
+		if len(origins) == 0 || s.into != "" || s.isDefault(field(img, s)) {
+			continue
+		}
+		// What was passed down, or lies there for another image's sake, is
+		// nobody's mistake.
+		if last := origins[len(origins)-1]; last.Kind != FromFile || last.From != "" {
+			continue
+		}
+		if why := pointless(img, s.Name); why != "" {
+			k.warnings.add(img.problem(s.Name, "", "this has no effect: "+why, ""))
+		}
+	}
+}
+
+// Formats with something that a setting is about.
+var (
+	partitioned = []Format{FormatDisk, FormatESP, FormatSysext, FormatConfext, FormatPortable}
+	signable    = []Format{FormatDisk, FormatSysext, FormatConfext, FormatPortable}
+	kernels     = []Format{FormatDisk, FormatUKI, FormatESP, FormatAddon, FormatTar, FormatCPIO, FormatDirectory, FormatOCI, FormatNone}
+)
+
+// pointless says why a setting has no effect in an image, "" if it has one.
+func pointless(img *Image, setting string) string {
+	switch setting {
+	case "OciLabels", "OciAnnotations":
+		return unlessFormat(img, FormatOCI)
+	case "SectorSize":
+		return unlessFormat(img, partitioned...)
+	case "RepartDirectories", "Passphrase":
+		return unlessFormat(img, partitioned...)
+	case "ElTorito", "ElToritoSystem", "ElToritoVolume", "ElToritoPublisher", "BiosBootloader":
+		return unlessFormat(img, FormatDisk)
+	case "Verity":
+		return unlessFormat(img, signable...)
+	case "Bootloader", "UnifiedKernelImages", "UnifiedKernelImageFormat", "ShimBootloader", "SignExpectedPcr":
+		if img.Bootable == Disabled {
+			return "Bootable= is no"
+		}
+		return unlessFormat(img, kernels...)
+	case "Overlay":
+		if len(img.BaseTrees) == 0 {
+			return "BaseTrees= is empty"
+		}
+	case "CompressLevel":
+		if img.CompressOutput == CompressionNone {
+			return "CompressOutput= is none"
+		}
+	case "CompressOutput":
+		if slices.Contains([]Format{FormatDirectory, FormatNone}, img.Format) {
+			return fmt.Sprintf("Format=%s makes no file", img.Format)
+		}
+	case "InitrdProfiles", "InitrdPackages", "InitrdVolatilePackages":
+		if img.Image == MainImage && !slices.Contains(img.Dependencies, defaultInitrdName) {
+			return "the image has no default initrd"
+		}
+	case "ToolsTreeDistribution", "ToolsTreeRelease", "ToolsTreeProfiles", "ToolsTreeMirror", "ToolsTreeSnapshot", "ToolsTreeRepositories",
+		"ToolsTreeSandboxTrees", "ToolsTreePackages", "ToolsTreePackageDirectories":
+		if img.ToolsTree == "" {
+			return "ToolsTree= is not set to yes"
+		}
+	case "SecureBootAutoEnroll", "SecureBootSignTool":
+		if !img.SecureBoot {
+			return "SecureBoot= is no"
+		}
+	}
+	return ""
+}
+
+func unlessFormat(img *Image, formats ...Format) string {
+	if slices.Contains(formats, img.Format) {
+		return ""
+	}
+	return "Format= is " + string(img.Format)
+}
