@@ -114,21 +114,16 @@ func (s *Setting) DefaultText() string {
 	}
 	switch {
 	case s.Default != nil:
-		return defaultText(s.Default)
+		return s.plainDefault()
 	case s.kind == boolean && s.fallback == nil:
 		return "no"
 	}
 	return ""
 }
 
-// defaultText writes a value of the table's Default as an assignment would.
-func defaultText(v any) string {
-	switch v := v.(type) {
-	case bool:
-		if v {
-			return "yes"
-		}
-		return "no"
+// plainDefault writes the fixed default as an assignment would.
+func (s *Setting) plainDefault() string {
+	switch v := s.Default.(type) {
 	case Feature:
 		switch v {
 		case Enabled:
@@ -136,11 +131,28 @@ func defaultText(v any) string {
 		case Disabled:
 			return "no"
 		}
+	case int64:
+		if s.kind == fixedSize {
+			return plainSize(v)
+		}
+		if s.kind == vsockCID && v == VSockCIDAuto {
+			return "auto"
+		}
 	}
-	if list := plainList(v); len(list) > 0 {
-		return strings.Join(list, ",")
+	return strings.Join(plainList(s.Default), ",")
+}
+
+// plainSize writes a number of bytes in the largest unit that divides it.
+func plainSize(n int64) string {
+	for _, unit := range []struct {
+		size int64
+		name string
+	}{{1 << 30, "G"}, {1 << 20, "M"}, {1 << 10, "K"}} {
+		if n%unit.size == 0 {
+			return fmt.Sprint(n/unit.size) + unit.name
+		}
 	}
-	return plain(v)
+	return fmt.Sprint(n)
 }
 
 // Doc returns what the verb does, in the subset of Markdown of
