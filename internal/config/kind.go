@@ -81,25 +81,21 @@ func list[T any](name string, split func(string) ([]string, error), parse func(c
 	}
 }
 
-// sorted is a list of words that is kept in order, whatever the order of the
-// assignments.
+// sorted is a list of words that each layer keeps in order, whatever the
+// order of the assignments.
 func sorted(k *kind) *kind {
-	parse, merge := k.parse, k.merge
-	order := func(v any) any {
-		words := slices.Clone(v.([]string))
-		slices.Sort(words)
-		return words
-	}
 	return &kind{
 		name: k.name,
 		parse: func(c *place, old any, text string) (any, error) {
-			v, err := parse(c, old, text)
+			v, err := k.parse(c, old, text)
 			if err != nil {
 				return nil, err
 			}
-			return order(v), nil
+			words := slices.Clone(v.([]string))
+			slices.Sort(words)
+			return words, nil
 		},
-		merge: func(low, high any) any { return order(merge(low, high)) },
+		merge: k.merge,
 	}
 }
 
