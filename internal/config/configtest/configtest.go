@@ -15,3 +15,6 @@ func Host() host.Facts {
 		Environment:    map[string]string{}, Home: "/root", User: "root",
 	}
 }
+
+// RandomSeed is the random seed that tests of the package draw.
+const RandomSeed = "78787878-7878-4878-b878-787878787878"
