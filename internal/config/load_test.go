@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -150,6 +151,14 @@ func TestLimits(t *testing.T) {
 	}
 	if _, err := load(t, dir); !errors.As(err, &e) || !strings.Contains(e.Msg, "without end") {
 		t.Errorf("directories without end: got %v", err)
+	}
+
+	pipe := t.TempDir()
+	if err := syscall.Mkfifo(filepath.Join(pipe, "mkosi.conf"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := load(t, pipe); !errors.As(err, &e) || !strings.Contains(e.Msg, "not a regular file") {
+		t.Errorf("a pipe: got %v", err)
 	}
 
 	ctx, cancel := context.WithCancel(t.Context())

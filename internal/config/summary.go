@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"os"
 	"reflect"
 	"slices"
 	"strings"
@@ -143,7 +142,7 @@ func CatConfig(w io.Writer, c *Config) error {
 		}
 		fmt.Fprintf(&b, "### IMAGE: %s\n", img.Image)
 		for _, path := range img.Files {
-			data, err := os.ReadFile(path)
+			data, err := readFile(path, maxValue)
 			if err != nil {
 				return fmt.Errorf("showing the configuration: %w", err)
 			}
