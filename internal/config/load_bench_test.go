@@ -9,10 +9,16 @@ import (
 	"github.com/mkosi-go/mkosi/internal/config/configtest"
 )
 
-// BenchmarkLoad reads the tree of the corpus that bench/config reads, and
-// writes its JSON summary.
+// BenchmarkLoad reads the trees of the corpus with the most files and the most
+// images, and writes their JSON summary.
 func BenchmarkLoad(b *testing.B) {
-	dir := filepath.Join(cmp.Or(os.Getenv("MKOSI_CORPUS"), "../../../shared/reference/corpus"), "lxc+incus-os")
+	for _, name := range []string{"lxc+incus-os", "frostyard+snosi"} {
+		b.Run(name, func(b *testing.B) { benchmarkLoad(b, name) })
+	}
+}
+
+func benchmarkLoad(b *testing.B, name string) {
+	dir := filepath.Join(cmp.Or(os.Getenv("MKOSI_CORPUS"), "../../../shared/reference/corpus"), name)
 	dir, err := filepath.Abs(dir)
 	if err != nil {
 		b.Fatal(err)
