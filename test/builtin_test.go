@@ -72,8 +72,11 @@ func builtinCases() map[string]string {
 		}
 	}
 	for _, distribution := range []string{"debian", "kali", "ubuntu", "fedora", "centos", "arch", "opensuse", "azure", "postmarketos"} {
-		releases := builtinReleases[distribution]
-		for _, release := range releases[:min(2, len(releases))] {
+		releases := builtinReleases[distribution][:1]
+		if distribution == "debian" || distribution == "ubuntu" {
+			releases = builtinReleases[distribution][:2]
+		}
+		for _, release := range releases {
 			for _, architecture := range builtinArchitectures {
 				add(distribution, release, "--include=mkosi-vm", "--initrd=default", "--architecture="+architecture)
 				add(distribution, release, append(selected("mkosi-tools", "--profile=", 0), "--include=mkosi-tools", "--architecture="+architecture)...)
