@@ -2,6 +2,7 @@ package builtin_test
 
 import (
 	"context"
+	"errors"
 	"io/fs"
 	"maps"
 	"path"
@@ -132,5 +133,26 @@ func TestCipherModules(t *testing.T) {
 	}
 	if order[0] < 0 || !slices.IsSorted(order) {
 		t.Errorf("the patterns for ciphers stand at %v of %q", order, modules)
+	}
+}
+
+// TestBuildServiceMissesOnlyItsDirectories reads the configuration for the Open Build Service where its workers'
+// directories are missing, and finds nothing else wrong.
+func TestBuildServiceMissesOnlyItsDirectories(t *testing.T) {
+	c, err := config.Load(context.Background(), config.LoadOptions{
+		Args: []string{"--include=mkosi-obs"}, Dir: t.TempDir(),
+		Host: host.Facts{Distribution: "debian", Codename: "forky", Architecture: "x86-64", CPUs: 1},
+	})
+	for _, w := range c.Warnings {
+		t.Error(w)
+	}
+	var all config.Errors
+	if err != nil && !errors.As(err, &all) {
+		t.Fatal(err)
+	}
+	for _, e := range all {
+		if !strings.Contains(e.Msg, "/usr/src/packages/") {
+			t.Error(e)
+		}
 	}
 }
