@@ -118,7 +118,7 @@ func (x *explainer) files() {
 		fmt.Fprintln(x.w, x.style.Heading("IMAGE "+image))
 		t := &table{}
 		for _, src := range x.app.cfg.Sources {
-			if src.Image == image {
+			if src.Image == image && (src.Skipped == nil || !src.BuiltIn()) {
 				t.row(x.file(src)...)
 			}
 		}

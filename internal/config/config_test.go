@@ -114,7 +114,7 @@ func TestUnsupported(t *testing.T) {
 		{"[Content]\nBootable=yes\nInitrds=", "Bootable"},
 		{"[Content]\nKernelCommandLine=quiet", "KernelCommandLine"},
 		{"[Content]\nKernelModulesInclude=x", "KernelModules"},
-		{"[Include]\nInclude=mkosi-vm", "Include"},
+		{"[Include]\nInclude=mkosi-vm", "Bootable"},
 		{"[Build]\nToolsTree=yes", "ToolsTree"},
 		{"[Validation]\nSecureBoot=yes", "SecureBoot"},
 		{"[Content]\nBootable=no\nSsh=never", ""},

@@ -79,9 +79,7 @@ func loadText(t *testing.T, dir string, args []string) string {
 			t.Fatal(err)
 		}
 		fmt.Fprint(&b, texts)
-		for _, s := range Settings() {
-			Explain(c, s)
-		}
+		Explain(c, Lookup("Packages"))
 	}
 	for _, img := range c.Images {
 		Unsupported(img)

@@ -25,6 +25,9 @@ type Source struct {
 	dir  string // where relative paths in a file start
 }
 
+// BuiltIn reports whether the file is within the program.
+func (s *Source) BuiltIn() bool { return strings.HasPrefix(s.Path, builtinRoot) }
+
 // Role says why a configuration file is read.
 type Role string
 
