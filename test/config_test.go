@@ -23,7 +23,6 @@ var configDiffers = map[string]string{
 	"minimum-version-commit":       "the reference refuses a commit when it does not run from a checkout",
 	"image-named-main":             "the reference builds two images of the same name",
 	"subimages-do-not-share-local": "the reference lets local settings of one subimage leak into the next",
-	"epoch-from-environment":       "the reference documents that Environment= counts, and does not look there",
 }
 
 // TestConfigReference has the reference and the program under test read every tree that the package's own tests read,

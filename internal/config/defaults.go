@@ -182,11 +182,7 @@ func drawSeed(source io.Reader) (uuid.UUID, error) {
 }
 
 func defaultEpoch(r *resolver) any {
-	text, ok := get[map[string]string](r, "Environment")["SOURCE_DATE_EPOCH"]
-	if !ok {
-		text = r.o.Host.Environment["SOURCE_DATE_EPOCH"]
-	}
-	t, err := parseTimestamp(nil, text)
+	t, err := parseTimestamp(nil, r.o.Host.Environment["SOURCE_DATE_EPOCH"])
 	if err != nil {
 		return nil
 	}
