@@ -29,6 +29,7 @@ func Check(c *Config, loadErr error) Report {
 		k.names()
 		for _, img := range c.Images {
 			k.effects(img)
+			k.reserved(img)
 			k.scripts(img)
 		}
 	}
@@ -154,6 +155,23 @@ func (k *checker) scripts(img *Image) {
 				e := img.problem(s.Name, filepath.Base(path), fmt.Sprintf("%s is not executable", path), fmt.Sprintf("chmod +x %s, or set MakeScriptsExecutable=yes", path))
 				k.errors.add(e)
 			}
+		}
+	}
+}
+
+// reserved looks for includes with names that a later version of mkosi may
+// give to configurations of its own.
+func (k *checker) reserved(img *Image) {
+	for _, o := range img.Origin("Include") {
+		words, _ := splitCommas(o.Value)
+		for _, word := range words {
+			if o.Kind != FromFile || slices.Contains(builtinConfigs, word) || !strings.HasPrefix(word, "mkosi-") && !strings.HasPrefix(word, "contrib-") {
+				continue
+			}
+			w := &Error{File: o.File, Line: o.Line, Setting: "Include", Msg: fmt.Sprintf("Include: the name %q is reserved for configurations of mkosi itself", word),
+				Hint: "rename it, or write ./" + word}
+			w.pointAt(word)
+			k.warnings.add(w)
 		}
 	}
 }
