@@ -80,8 +80,8 @@ type problem struct {
 	Severity ui.Severity
 	File     *string // null for the command line
 	Line     *int    // counted from 1
-	Column   *int    // in bytes, counted from 1
-	Length   *int    // in bytes
+	Column   *int    // in characters, counted from 1
+	Length   *int    // in characters
 	Setting  *string
 	Message  string
 	Hint     *string

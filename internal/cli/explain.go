@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -23,13 +24,13 @@ func (a *app) explain(ctx context.Context) error {
 	if a.cfgErr != nil {
 		for _, e := range flatten(a.cfgErr) {
 			var cfgErr *config.Error
-			if asError(e, &cfgErr) {
+			if errors.As(e, &cfgErr) {
 				a.ui.Diagnose(a.diagnostic(cfgErr, ui.SeverityError))
 			}
 		}
 	}
-	return a.page(ctx, func(w io.Writer, s ui.Style) error {
-		x := &explainer{app: a, w: w, style: s}
+	return a.page(ctx, func(w io.Writer) error {
+		x := &explainer{app: a, w: w, style: ui.StyleFor(a.stdout)}
 		if len(questions) == 0 {
 			x.files()
 		}

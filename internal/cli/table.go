@@ -1,13 +1,10 @@
 package cli
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"io"
 	"strings"
 
-	"github.com/mkosi-go/mkosi/internal/config"
 	"github.com/mkosi-go/mkosi/internal/ui"
 )
 
@@ -59,13 +56,3 @@ func (t *table) write(w io.Writer) {
 		fmt.Fprintln(w, line.String())
 	}
 }
-
-// page shows what write writes through a pager, in colour where that suits.
-func (a *app) page(ctx context.Context, write func(w io.Writer, s ui.Style) error) error {
-	style := ui.StyleFor(a.stdout)
-	o := ui.PageOptions{Stdout: a.stdout, Disabled: a.cfg.Options.NoPager}
-	return ui.Page(ctx, o, func(w io.Writer) error { return write(w, style) })
-}
-
-// asError finds an error of the configuration in err.
-func asError(err error, target **config.Error) bool { return errors.As(err, target) }

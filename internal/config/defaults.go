@@ -57,6 +57,16 @@ func (f distributionFacts) isKernel(pkg string) bool {
 	return found
 }
 
+// unlessEmptied is a default that an empty assignment takes away.
+func unlessEmptied(name string, fallback func(r *resolver) any) func(r *resolver) any {
+	return func(r *resolver) any {
+		if _, assigned := r.assigned(Lookup(name)); assigned {
+			return nil
+		}
+		return fallback(r)
+	}
+}
+
 // hostDistribution maps os-release(5) to a distribution.
 func hostDistribution(r *resolver) Distribution {
 	for _, id := range append([]string{r.o.Host.Distribution}, r.o.Host.DistributionLike...) {

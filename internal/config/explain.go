@@ -41,11 +41,7 @@ func Explain(c *Config, s *Setting) []Explanation {
 		s = Lookup(s.into)
 	}
 	var list []Explanation
-	images := c.Images
-	if c.Tools != nil {
-		images = append([]*Image{c.Tools}, images...)
-	}
-	for _, img := range images {
+	for _, img := range c.shown() {
 		e := Explanation{Image: img.Image, Value: shown(s, field(img, s)), Default: true}
 		for _, a := range img.history[s.Name] {
 			step := Step{Assignment: a, Source: c.sourceOf(img, a.Origin)}
@@ -66,11 +62,10 @@ func Explain(c *Config, s *Setting) []Explanation {
 
 // shown writes a value for people, see [Explanation.Value].
 func shown(s *Setting, v any) []string {
-	list := valueLines(s, v)
-	if s.Secret && len(list) > 0 {
-		return []string{hidden}
+	if len(plainList(v)) == 0 {
+		return nil
 	}
-	return list
+	return valueTexts(s, v)
 }
 
 // sourceOf finds the file that an assignment stands in.

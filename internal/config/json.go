@@ -40,7 +40,7 @@ func jsonImage(img *Image) map[string]any {
 		}
 		v := field(img, s)
 		doc[s.Name] = jsonValue(v)
-		if s.keepsEmpty || s.nullList && img.Image == MainImage && reflect.ValueOf(v).IsNil() {
+		if s.keepsEmpty || s.nullList && img.Image == MainImage && reflect.ValueOf(v).IsNil() && len(img.Origin(s.Name)) == 0 {
 			doc[s.Name] = v
 		}
 	}

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"unicode"
+
+	"github.com/google/uuid"
 )
 
 // A kind says how the text of an assignment becomes a value of the type of
@@ -33,8 +35,10 @@ func (k *kind) collects() bool { return k.merge != nil }
 type place struct {
 	dir     string // absolute; relative paths start here
 	home    string
-	env     map[string]string // of the program
+	homeOf  func(user string) string // finds the home directory of another user, "" for none
+	env     map[string]string        // of the program
 	setting *Setting
+	seed    uuid.UUID // what random values of the run are drawn from
 
 	warnings *problems
 	// unread is set for an assignment that does not count. What it names
@@ -77,25 +81,21 @@ func list[T any](name string, split func(string) ([]string, error), parse func(c
 	}
 }
 
-// sorted is a list of words that is kept in order, whatever the order of the
-// assignments.
+// sorted is a list of words that each layer keeps in order, whatever the
+// order of the assignments.
 func sorted(k *kind) *kind {
-	parse, merge := k.parse, k.merge
-	order := func(v any) any {
-		words := slices.Clone(v.([]string))
-		slices.Sort(words)
-		return words
-	}
 	return &kind{
 		name: k.name,
 		parse: func(c *place, old any, text string) (any, error) {
-			v, err := parse(c, old, text)
+			v, err := k.parse(c, old, text)
 			if err != nil {
 				return nil, err
 			}
-			return order(v), nil
+			words := slices.Clone(v.([]string))
+			slices.Sort(words)
+			return words, nil
 		},
-		merge: func(low, high any) any { return order(merge(low, high)) },
+		merge: k.merge,
 	}
 }
 
@@ -142,7 +142,7 @@ func dict(name string, parse func(c *place, text string) (key, value string, err
 // yes and no, where these are given.
 func enum[T ~string](yes, no T, values ...T) *kind {
 	k := scalar("choice", func(_ *place, text string) (T, error) {
-		if v := T(strings.ToLower(text)); slices.Contains(values, v) {
+		if v := T(text); slices.Contains(values, v) {
 			return v, nil
 		}
 		if yes != "" {

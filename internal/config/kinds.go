@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -40,16 +39,19 @@ var (
 	mode        = scalar("access mode", parseMode)
 	sectorSize  = scalar("sector size", parseSectorSize)
 	timestamp   = scalar("seconds since 1970", parseTimestamp)
-	optionalID  = scalar("UUID", func(_ *place, text string) (*uuid.UUID, error) { id, err := parseUUID(text); return &id, err })
+	optionalID  = scalar("UUID", parseOptionalID)
 	seed        = &kind{name: "UUID", choices: []string{"random"}, parse: parseSeed}
 	compression = scalar("compression", parseCompression)
 	vsockCID    = scalar("VSock connection ID", parseVSockCID)
-	keySource   = scalar("key source", parseKeySource)
-	password    = scalar("password", parsePassword)
-	drives      = list("list of drives", splitSpaces, one(parseDrive))
-	modules     = list("list of regular expressions", splitCommas, one(parseModuleRegexp))
-	environment = dict("variables", parseVariable)
-	labels      = dict("NAME=VALUE words", parseLabel)
+	keySource   = scalar("key source", parseKeySource("file", "engine", "provider"))
+	// OpenSSL's engines keep keys, not certificates.
+	certificateSource = scalar("certificate source", parseKeySource("file", "provider"))
+	compressLevel     = scalar("compression level", parseCompressLevel)
+	password          = scalar("password", parsePassword)
+	drives            = list("list of drives", splitSpaces, one(parseDrive))
+	modules           = list("list of regular expressions", splitCommas, one(parseModuleRegexp))
+	environment       = dict("variables", parseVariable)
+	labels            = dict("NAME=VALUE words", parseLabel)
 
 	minimumVersion = &kind{name: "version", parse: parseMinimumVersion}
 	artifacts      = &kind{
@@ -72,22 +74,18 @@ func anyWord(_ *place, text string) (string, error) { return text, nil }
 
 func parseBool(text string) (bool, error) {
 	switch strings.ToLower(text) {
-	case "1", "yes", "y", "true", "t", "on":
+	case "1", "yes", "y", "true", "t", "on", "always":
 		return true, nil
-	case "0", "no", "n", "false", "f", "off":
+	case "0", "no", "n", "false", "f", "off", "never":
 		return false, nil
 	}
 	return false, fmt.Errorf("%q is neither yes nor no", text)
 }
 
 func parseFeature(text string) (Feature, error) {
-	switch strings.ToLower(text) {
-	case string(Auto):
-		return Auto, nil
-	case string(Enabled):
-		return Enabled, nil
-	case string(Disabled):
-		return Disabled, nil
+	switch v := Feature(text); v {
+	case Auto, Enabled, Disabled:
+		return v, nil
 	}
 	on, err := parseBool(text)
 	switch {
@@ -126,7 +124,7 @@ func parseSize(text string) (int64, error) {
 	case strings.HasSuffix(text, "K"):
 		number, factor = text[:len(text)-1], 1<<10
 	}
-	f, err := strconv.ParseFloat(number, 64)
+	f, err := strconv.ParseFloat(strings.TrimSpace(number), 64)
 	if err != nil || math.IsNaN(f) {
 		return 0, fmt.Errorf("%q is not a size: use a number and K, M or G", text)
 	}
@@ -180,11 +178,22 @@ func parseTimestamp(_ *place, text string) (*int64, error) {
 }
 
 func parseUUID(text string) (uuid.UUID, error) {
-	id, err := uuid.Parse(text)
+	digits := strings.NewReplacer("urn:", "", "uuid:", "", "-", "").Replace(text)
+	id, err := uuid.Parse(strings.Trim(digits, "{}"))
 	if err != nil {
 		return id, fmt.Errorf("%q is not a UUID", text)
 	}
 	return id, nil
+}
+
+// parseOptionalID reads a UUID, or draws one.
+func parseOptionalID(c *place, text string) (*uuid.UUID, error) {
+	if text == "random" {
+		id := uuid.NewSHA1(c.seed, []byte(c.setting.Name))
+		return &id, nil
+	}
+	id, err := parseUUID(text)
+	return &id, err
 }
 
 // parseSeed yields no value for "random", so that the default stands.
@@ -204,7 +213,7 @@ func parseCompression(_ *place, text string) (Compression, error) {
 		"none": CompressionNone, "zst": CompressionZstd, "zstd": CompressionZstd, "xz": CompressionXZ,
 		"bz2": CompressionBzip2, "gz": CompressionGzip, "gzip": CompressionGzip, "lz4": CompressionLZ4, "lzma": CompressionLZMA,
 	}
-	if c, ok := names[strings.ToLower(text)]; ok {
+	if c, ok := names[text]; ok {
 		return c, nil
 	}
 	on, err := parseBool(text)
@@ -234,13 +243,22 @@ func parseVSockCID(_ *place, text string) (int64, error) {
 	return n, nil
 }
 
-func parseKeySource(_ *place, text string) (KeySource, error) {
-	kind, source, _ := strings.Cut(text, ":")
-	switch kind {
-	case "file", "engine", "provider":
-		return KeySource{Type: kind, Source: source}, nil
+func parseKeySource(types ...string) func(*place, string) (KeySource, error) {
+	return func(_ *place, text string) (KeySource, error) {
+		kind, source, _ := strings.Cut(text, ":")
+		if slices.Contains(types, kind) {
+			return KeySource{Type: kind, Source: source}, nil
+		}
+		return KeySource{}, &choiceError{text: text, choices: types}
 	}
-	return KeySource{}, fmt.Errorf("%q does not start with file, engine or provider", text)
+}
+
+func parseCompressLevel(_ *place, text string) (int, error) {
+	n, err := parseInt(text)
+	if err == nil && n < 0 {
+		err = fmt.Errorf("compression level %d is below 0", n)
+	}
+	return n, err
 }
 
 func parsePassword(_ *place, text string) (*RootPassword, error) {
@@ -251,7 +269,7 @@ func parsePassword(_ *place, text string) (*RootPassword, error) {
 }
 
 // parseDrive reads ID:SIZE[:DIRECTORY[:OPTIONS[:FILE-ID[:FLAGS]]]].
-func parseDrive(_ *place, text string) (Drive, error) {
+func parseDrive(c *place, text string) (Drive, error) {
 	parts := strings.Split(text, ":")
 	if len(parts) < 2 || len(parts) > 6 || parts[0] == "" {
 		return Drive{}, fmt.Errorf("%q is not a drive: write ID:SIZE and up to four more parts", text)
@@ -266,6 +284,9 @@ func parseDrive(_ *place, text string) (Drive, error) {
 		d.FileID = d.ID
 	}
 	if d.Flags, err = splitCommas(parts[5]); err != nil {
+		return Drive{}, err
+	}
+	if d.Directory, err = driveDirectory(c, d.Directory); err != nil {
 		return Drive{}, err
 	}
 	for _, flag := range d.Flags {
@@ -339,35 +360,18 @@ func parseArtifacts(_ *place, old any, text string) (any, error) {
 	return values, nil
 }
 
-// credentials are NAME=VALUE words, paths of files, or names of variables.
-var credentials = func() *kind {
-	k := list("credentials", shellWords, one(parseCredential))
-	k.directory = readCredentials
-	return k
-}()
-
-func parseCredential(c *place, text string) (Credential, error) {
-	if name, value, ok := strings.Cut(text, "="); ok {
-		return Credential{Name: name, Value: value}, nil
+// driveDirectory replaces variables, but no tilde.
+func driveDirectory(c *place, text string) (string, error) {
+	if text == "" {
+		return "", nil
 	}
-	path := resolvePath(expandPath(c, text))
-	if info, err := os.Stat(path); err == nil && info.Mode().IsRegular() {
-		return Credential{Name: filepath.Base(path), Path: path}, nil
+	dir := expandVariables(c.env, text)
+	path := dir
+	if !absolute(path) {
+		path = c.dir + "/" + path
 	}
-	return Credential{Name: text, Value: c.env[text]}, nil
-}
-
-func readCredentials(_ *place, dir string) (any, error) {
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		return nil, fmt.Errorf("reading credentials: %w", err)
+	if !c.unread && !exists(tidy(path)) {
+		return "", fmt.Errorf("directory %s does not exist", dir)
 	}
-	var list []Credential
-	for _, e := range entries {
-		path := filepath.Join(dir, e.Name())
-		if info, err := os.Stat(path); err == nil && info.Mode().IsRegular() {
-			list = append(list, Credential{Name: e.Name(), Path: path})
-		}
-	}
-	return list, nil
+	return dir, nil
 }

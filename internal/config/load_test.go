@@ -25,6 +25,7 @@ func testHost() host.Facts {
 		SystemdVersion: func() string { return "262" },
 		CACertificates: "/etc/ssl/certs/ca-certificates.crt",
 		Environment:    map[string]string{}, Home: "/root",
+		HomeOf: func(name string) string { return map[string]string{"root": "/root", "nobody": "/nonexistent"}[name] },
 	}
 }
 

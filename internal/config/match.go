@@ -2,7 +2,6 @@ package config
 
 import (
 	"fmt"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -20,8 +19,12 @@ var otherMatchers = map[string]matcher{
 		v, err := Lookup("Architecture").kind.parse(nil, nil, text)
 		return err == nil && v == Architecture(r.o.Host.Architecture), err
 	},
-	"PathExists": func(r *resolver, _ *Setting, text, dir string) (bool, error) {
-		return exists(expandPath(r.place(nil, dir), text)), nil
+	"PathExists": func(_ *resolver, _ *Setting, text, dir string) (bool, error) {
+		path := tidy(text) // no variable, no tilde
+		if !absolute(path) {
+			path = dir + "/" + path
+		}
+		return text != "" && exists(path), nil
 	},
 	"SystemdVersion": func(r *resolver, _ *Setting, text, _ string) (bool, error) {
 		if r.o.Host.SystemdVersion == nil {
@@ -40,9 +43,10 @@ func equal(r *resolver, s *Setting, text, dir string) (bool, error) {
 	return r.value(s) == want, nil
 }
 
+// inList looks for a word in a list. No word asks for an empty list.
 func inList(r *resolver, s *Setting, text, _ string) (bool, error) {
 	list, _ := r.value(s).([]string)
-	return slices.Contains(list, text), nil
+	return slices.Contains(list, text) || text == "" && len(list) == 0, nil
 }
 
 func matchArchitecture(r *resolver, s *Setting, text, dir string) (bool, error) {
@@ -61,22 +65,18 @@ func matchGlob(r *resolver, s *Setting, text, _ string) (bool, error) {
 	if value == "" {
 		return false, nil
 	}
-	ok, err := filepath.Match(text, value)
-	if err != nil {
-		return false, fmt.Errorf("%q is not a pattern", text)
-	}
-	return ok, nil
+	return matchPattern(text, value), nil
 }
 
 func matchVersion(r *resolver, s *Setting, text, _ string) (bool, error) {
 	return versionMatches(get[string](r, s.Name), text), nil
 }
 
+// matchBuildSource looks for a target, which is relative to where the sources
+// are mounted even if the condition is written with a slash.
 func matchBuildSource(r *resolver, s *Setting, text, _ string) (bool, error) {
-	target := func(t string) string { return strings.TrimPrefix(filepath.Clean("/"+t), "/") }
-	return slices.ContainsFunc(get[[]Tree](r, s.Name), func(t Tree) bool {
-		return t.Target != "" && target(t.Target) == target(text)
-	}), nil
+	target := purePath(strings.TrimLeft(text, "/"))
+	return slices.ContainsFunc(get[[]Tree](r, s.Name), func(t Tree) bool { return t.Target == target }), nil
 }
 
 func matchEnvironment(r *resolver, s *Setting, text, _ string) (bool, error) {

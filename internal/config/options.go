@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/pflag"
@@ -54,6 +55,7 @@ func ProgramOptions() []ProgramOption {
 		{"doc-format", "", "FORMAT", "how to show documentation: auto, markdown, man, pandoc or system",
 			word(func(o *Options) *string { return &o.DocFormat }, "auto")},
 		{"json", "", "", "show data as JSON", flag(func(o *Options) *bool { return &o.JSON })},
+		{"all", "", "", "let the summary show every setting, not only what differs from the default", flag(func(o *Options) *bool { return &o.All })},
 		{"wipe-build-dir", "w", "", "empty the build directory before building", flag(func(o *Options) *bool { return &o.WipeBuildDir })},
 		{"rerun-build-scripts", "R", "", "run build scripts although the image is there", flag(func(o *Options) *bool { return &o.RerunBuildScripts })},
 		{"strict", "", "", "check: warnings are errors", flag(func(o *Options) *bool { return &o.Strict })},
@@ -155,6 +157,9 @@ func ParseVerb(args []string) (Verb, error) {
 func parseArgs(args []string) (*commandLine, error) {
 	cl := &commandLine{verb: VerbBuild}
 	f := cl.flags()
+	if err := missingArgument(args); err != nil {
+		return cl, err
+	}
 	if err := f.Parse(joinOptionalValues(args)); err != nil {
 		return cl, optionError(f, err)
 	}
@@ -162,6 +167,9 @@ func parseArgs(args []string) (*commandLine, error) {
 	before, rest := f.Args(), []string(nil)
 	if n := f.ArgsLenAtDash(); n >= 0 {
 		before, rest = before[:n], before[n:]
+	}
+	if len(before) == 0 { // then the verb is the first word after the dashes
+		before, rest = rest, nil
 	}
 	if len(before) > 0 {
 		cl.verb = Verb(before[0])
@@ -177,6 +185,9 @@ func parseArgs(args []string) (*commandLine, error) {
 	if len(cl.verbArgs) > 0 && !cl.verb.takesArgs() {
 		return cl, &Error{Msg: fmt.Sprintf("%s takes no arguments, and there is %q", cl.verb, cl.verbArgs[0])}
 	}
+	if cl.options.All && cl.verb != VerbSummary {
+		return cl, &Error{Setting: "all", Msg: fmt.Sprintf("%s does not take --all", cl.verb), Hint: "it is for mkosi summary"}
+	}
 	if cl.options.GenkeyValidDays < 1 {
 		return cl, &Error{Setting: "genkey-valid-days", Msg: fmt.Sprintf("--genkey-valid-days: %d is not a number of days", cl.options.GenkeyValidDays)}
 	}
@@ -186,6 +197,33 @@ func parseArgs(args []string) (*commandLine, error) {
 			Hint: "choose one of " + strings.Join(formats, ", ")}
 	}
 	return cl, nil
+}
+
+// missingArgument refuses an option where the argument of another belongs: an
+// argument was forgotten, or is better written with an equals sign.
+func missingArgument(args []string) error {
+	for i, arg := range args[:max(len(args)-1, 0)] {
+		if arg == "--" {
+			return nil
+		}
+		s := settingOfOption(arg)
+		if s == nil || s.OptionalValue || s.NoValue != "" && arg == "-"+s.Short || !isOption(args[i+1]) {
+			continue
+		}
+		return &Error{Setting: s.Long, Msg: fmt.Sprintf("option %s needs an argument", arg),
+			Hint: fmt.Sprintf("if %s is the argument, write --%s=%s", args[i+1], s.Long, args[i+1])}
+	}
+	return nil
+}
+
+// isOption reports whether a word looks like an option rather than a value,
+// such as a negative number or several words.
+func isOption(word string) bool {
+	if len(word) < 2 || word[0] != '-' || strings.Contains(word, " ") {
+		return false
+	}
+	_, err := strconv.ParseFloat(word, 64)
+	return err != nil
 }
 
 // joinOptionalValues lets a boolean follow an option whose value is optional
@@ -198,7 +236,7 @@ func joinOptionalValues(args []string) []string {
 			return append(out, args[i+1:]...)
 		}
 		s := settingOfOption(args[i])
-		if s == nil || !s.OptionalValue || i+1 == len(args) {
+		if s == nil || !s.OptionalValue || i+1 == len(args) || !strings.HasPrefix(args[i], "--") {
 			continue
 		}
 		if _, err := parseBool(args[i+1]); err == nil {
@@ -211,7 +249,7 @@ func joinOptionalValues(args []string) []string {
 
 func settingOfOption(arg string) *Setting {
 	for _, s := range table {
-		if arg == "--"+s.Long {
+		if arg == "--"+s.Long || s.Short != "" && arg == "-"+s.Short {
 			return s
 		}
 	}

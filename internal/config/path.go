@@ -22,6 +22,9 @@ func (r pathRule) check(c *place, text string) (string, error) {
 	if slices.Contains(r.words, text) {
 		return text, nil
 	}
+	if err := checkHome(c, text); err != nil {
+		return "", err
+	}
 	path := followLost(expandPath(c, text), c.warnings)
 	if r.absolute && !absolute(expandHome(c, text)) {
 		return "", fmt.Errorf("%q is not an absolute path", text)
@@ -36,7 +39,7 @@ func (r pathRule) check(c *place, text string) (string, error) {
 	if r.directory && err == nil && !info.IsDir() {
 		return "", fmt.Errorf("%s is not a directory", path)
 	}
-	if r.secret && err == nil && !info.IsDir() {
+	if r.secret && err == nil {
 		if err := checkSecret(path, info); err != nil {
 			return "", err
 		}
@@ -44,9 +47,10 @@ func (r pathRule) check(c *place, text string) (string, error) {
 	return resolvePath(path), nil
 }
 
-// checkSecret refuses a file that others than its owner may read.
+// checkSecret refuses a file that others than its owner and its group may
+// use.
 func checkSecret(path string, info os.FileInfo) error {
-	if perm := info.Mode().Perm(); perm&0o077 != 0 && info.Mode().IsRegular() {
+	if perm := info.Mode().Perm(); perm&0o007 != 0 {
 		return &secretError{path, perm}
 	}
 	return nil
@@ -81,9 +85,13 @@ func pathList(r pathRule) *kind {
 // globList is a list of existing files, each of which may be a pattern.
 func globList() *kind {
 	return list("list of files", splitCommas, func(c *place, text string) ([]string, error) {
-		paths, err := glob(expandPath(c, text))
+		pattern := goPattern(tidy(text))
+		if !absolute(text) {
+			pattern = escapePattern(c.dir) + "/" + pattern
+		}
+		paths, err := glob(pattern)
 		if err != nil {
-			return nil, fmt.Errorf("%q is not a file name pattern", text)
+			return nil, fmt.Errorf("looking for %s: %w", text, err)
 		}
 		for i, p := range paths {
 			paths[i] = resolvePath(followLost(p, c.warnings))
@@ -96,8 +104,12 @@ func globList() *kind {
 func treeList(source pathRule, absoluteTarget bool) *kind {
 	return list("list of SOURCE:TARGET", splitCommas, one(func(c *place, text string) (Tree, error) {
 		src, target, given := strings.Cut(text, ":")
+		written := target
+		if given {
+			target = purePath(expandVariables(c.env, target))
+		}
 		if given && absoluteTarget && !filepath.IsAbs(target) {
-			return Tree{}, fmt.Errorf("target %q of %s is not an absolute path", target, src)
+			return Tree{}, fmt.Errorf("target %q of %s is not an absolute path", written, src)
 		}
 		path, err := source.check(c, src)
 		if err != nil {
@@ -111,7 +123,11 @@ func treeList(source pathRule, absoluteTarget bool) *kind {
 // that an engine or a provider knows, and stays as it is.
 func keyOrFile(secret bool) *kind {
 	return scalar("key or certificate", func(c *place, text string) (string, error) {
-		if !exists(expandPath(c, text)) || strings.HasPrefix(text, "~") {
+		written := tidy(text) // no variable, no tilde
+		if !absolute(written) {
+			written = c.dir + "/" + written
+		}
+		if !exists(written) {
 			return tidy(text), nil
 		}
 		return pathRule{secret: secret}.check(c, text)
@@ -129,21 +145,17 @@ func tidy(path string) string {
 	return s
 }
 
-// expandPath makes a path absolute.
-func expandPath(c *place, text string) string {
-	path := expandHome(c, text)
-	if absolute(path) {
-		return path
+// purePath is a path as it is written, but for what a path does without: a
+// target in another root, which nothing is looked up for.
+func purePath(text string) string {
+	path := tidy(text)
+	if strings.HasPrefix(text, "//") && !strings.HasPrefix(text, "///") {
+		path = "/" + path // POSIX has two slashes mean something of their own
 	}
-	return c.dir + "/" + path
-}
-
-// expandHome replaces a tilde at the start by the home directory.
-func expandHome(c *place, text string) string {
-	if rest, ok := strings.CutPrefix(text, "~"); ok && c.home != "" && (rest == "" || rest[0] == '/') {
-		return c.home + rest
+	if path == "" {
+		return "."
 	}
-	return text
+	return path
 }
 
 // resolvePath takes dots and symbolic links out of an absolute path, of

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/mkosi-go/mkosi/internal/ini"
 )
@@ -12,8 +13,8 @@ import (
 type Error struct {
 	File    string // configuration file; "" for the command line
 	Line    int    // counted from 1; 0 when there is none
-	Column  int    // in bytes counted from 1; 0 when there is none
-	Length  int    // how many bytes it is about
+	Column  int    // in characters counted from 1; 0 when there is none
+	Length  int    // how many characters it is about
 	Setting string // name of the setting or option, if any
 	Msg     string // what is wrong
 	Hint    string // what to do, if there is something to say
@@ -162,9 +163,9 @@ func (e *Error) pointAt(word string) {
 
 // keyError is an error about the key of an entry, or its heading.
 func (f *configFile) keyError(e ini.Entry, msg, hint string) *Error {
-	length := len(e.Key)
+	length := utf8.RuneCountInString(e.Key)
 	if e.Key == "" {
-		length = len(e.Section) + 2
+		length = utf8.RuneCountInString(e.Section) + 2
 	}
 	return &Error{File: f.path, Line: e.Line, Column: e.Column, Length: length, Setting: e.Key, Msg: msg, Hint: hint}
 }
@@ -183,13 +184,13 @@ func (f *configFile) locate(e ini.Entry, word string) (line, column, length int)
 		}
 		first, _, _ := strings.Cut(word, "\n")
 		if at := strings.Index(text[start:], first); at >= 0 && first != "" {
-			return i, len(text[:start+at]) + 1, len(first)
+			return i, utf8.RuneCountInString(text[:start+at]) + 1, utf8.RuneCountInString(first)
 		}
 	}
 	if e.Line < 1 || e.Line > len(lines) {
-		return e.Line, e.Column, len(e.Key)
+		return e.Line, e.Column, utf8.RuneCountInString(e.Key)
 	}
 	text := lines[e.Line-1]
 	rest, _, _ := strings.Cut(text[value:], "#")
-	return e.Line, len(text[:value]) + 1, len(strings.TrimRight(rest, " \t\r"))
+	return e.Line, utf8.RuneCountInString(text[:value]) + 1, utf8.RuneCountInString(strings.TrimRight(rest, " \t\r"))
 }

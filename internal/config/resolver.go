@@ -133,7 +133,7 @@ func (r *resolver) want(paths []string, from Origin) {
 }
 
 func (r *resolver) place(s *Setting, dir string) *place {
-	return &place{dir: dir, home: r.o.Host.Home, env: r.o.Host.Environment, setting: s, warnings: &r.log.warnings}
+	return &place{dir: dir, home: r.o.Host.Home, homeOf: r.o.Host.HomeOf, env: r.o.Host.Environment, setting: s, seed: r.seed, warnings: &r.log.warnings}
 }
 
 // assigned returns what the layers make of a setting, nil if it was emptied,

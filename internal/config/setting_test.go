@@ -181,7 +181,7 @@ func sampleValue(s *Setting) string {
 		return "dir"
 	}
 	if strings.HasSuffix(s.Name, "Source") {
-		return "engine:x"
+		return "provider:x"
 	}
 	switch s.kind.name {
 	case "boolean":
@@ -191,7 +191,7 @@ func sampleValue(s *Setting) string {
 		return "yes"
 	case "feature":
 		return "no"
-	case "size", "number":
+	case "size", "number", "compression level":
 		return "8192"
 	case "seconds since 1970":
 		return "1"

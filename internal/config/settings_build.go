@@ -210,7 +210,7 @@ func buildSettings() []*Setting {
 			Name: "ProxyUrl", Section: "Build", Scope: Multiversal, Long: "proxy-url",
 			Help:     "proxy for all connections",
 			kind:     text,
-			fallback: defaultProxyURL,
+			fallback: unlessEmptied("ProxyUrl", defaultProxyURL),
 			built:    full,
 		},
 		{
@@ -224,7 +224,7 @@ func buildSettings() []*Setting {
 			Name: "ProxyPeerCertificate", Section: "Build", Scope: Multiversal, Long: "proxy-peer-certificate",
 			Help:     "certificate authorities to check the proxy with",
 			kind:     pathKind(pathRule{required: true}),
-			fallback: defaultPeerCertificate,
+			fallback: unlessEmptied("ProxyPeerCertificate", defaultPeerCertificate),
 		},
 		{
 			Name: "ProxyClientCertificate", Section: "Build", Scope: Multiversal, Long: "proxy-client-certificate",
@@ -235,7 +235,7 @@ func buildSettings() []*Setting {
 			Name: "ProxyClientKey", Section: "Build", Scope: Multiversal, Long: "proxy-client-key",
 			Help:     "key of the certificate to show to the proxy",
 			kind:     pathKind(pathRule{required: true, secret: true}),
-			fallback: defaultClientKey,
+			fallback: unlessEmptied("ProxyClientKey", defaultClientKey),
 		},
 		{
 			Name: "MakeScriptsExecutable", Section: "Build", Scope: Multiversal, Long: "make-scripts-executable",

@@ -84,7 +84,7 @@ func contentSettings() []*Setting {
 			Name: "SourceDateEpoch", Section: "Content", Scope: Multiversal, Long: "source-date-epoch",
 			Help:     "let no file be younger than this time",
 			kind:     timestamp,
-			fallback: defaultEpoch,
+			fallback: unlessEmptied("SourceDateEpoch", defaultEpoch),
 			built:    full,
 		},
 		{

@@ -44,7 +44,7 @@ func outputSettings() []*Setting {
 		{
 			Name: "CompressLevel", Section: "Output", Scope: Inherit, Long: "compress-level",
 			Help:    "level of compression",
-			kind:    integer,
+			kind:    compressLevel,
 			Default: 3,
 			built:   full,
 		},

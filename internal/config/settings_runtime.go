@@ -81,7 +81,7 @@ func runtimeSettings() []*Setting {
 			Name: "Machine", Section: "Runtime", Scope: MainOnly, Long: "machine",
 			Help:     "name of the running machine",
 			kind:     text,
-			fallback: defaultMachine,
+			fallback: unlessEmptied("Machine", defaultMachine),
 			built:    full,
 		},
 		{

@@ -39,7 +39,7 @@ func validationSettings() []*Setting {
 		{
 			Name: "SecureBootCertificateSource", Section: "Validation", Scope: Universal, Long: "secure-boot-certificate-source",
 			Help:    "where the certificate for secure boot is",
-			kind:    keySource,
+			kind:    certificateSource,
 			Default: KeySource{Type: "file"},
 			built:   full, // does nothing by itself
 		},
@@ -79,7 +79,7 @@ func validationSettings() []*Setting {
 		{
 			Name: "VerityCertificateSource", Section: "Validation", Scope: Universal, Long: "verity-certificate-source",
 			Help:    "where the certificate for dm-verity is",
-			kind:    keySource,
+			kind:    certificateSource,
 			Default: KeySource{Type: "file"},
 			built:   only("file"),
 		},
@@ -113,7 +113,7 @@ func validationSettings() []*Setting {
 		{
 			Name: "SignExpectedPcrCertificateSource", Section: "Validation", Scope: Inherit, Long: "sign-expected-pcr-certificate-source",
 			Help:    "where the certificate for expected measurements is",
-			kind:    keySource,
+			kind:    certificateSource,
 			Default: KeySource{Type: "file"},
 			built:   full, // does nothing by itself
 		},

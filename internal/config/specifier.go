@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/mkosi-go/mkosi/internal/ini"
 )
@@ -19,16 +20,18 @@ func (r *resolver) expand(f *configFile, e ini.Entry, errs, warnings *problems) 
 		return text, true
 	}
 	var b strings.Builder
-	for i := 0; i < len(text); i++ {
-		if text[i] != '%' || i+1 == len(text) || text[i+1] == ' ' {
-			b.WriteByte(text[i])
-			continue
+	for {
+		before, after, _ := strings.Cut(text, "%")
+		b.WriteString(before)
+		if after == "" { // a percent sign at the end stands for itself
+			b.WriteString(text[len(before):])
+			return b.String(), true
 		}
-		i++
-		value, msg := r.specifier(f, text[i])
+		letter, size := utf8.DecodeRuneInString(after)
+		value, msg := r.specifier(f, letter)
 		if msg != "" {
-			w := &Error{File: f.path, Setting: e.Key, Msg: fmt.Sprintf("%s: specifier %%%c %s", e.Key, text[i], msg)}
-			w.Line, w.Column, w.Length = f.locate(e, text[i-1:i+1])
+			w := &Error{File: f.path, Setting: e.Key, Msg: fmt.Sprintf("%s: specifier %%%c %s", e.Key, letter, msg)}
+			w.Line, w.Column, w.Length = f.locate(e, "%"+after[:size])
 			warnings.add(w)
 		}
 		b.WriteString(value)
@@ -36,12 +39,12 @@ func (r *resolver) expand(f *configFile, e ini.Entry, errs, warnings *problems) 
 			errs.add(f.keyError(e, e.Key+": the value is too long", ""))
 			return "", false
 		}
+		text = after[size:]
 	}
-	return b.String(), true
 }
 
 // specifier returns what stands for a letter, or what is wrong with it.
-func (r *resolver) specifier(f *configFile, letter byte) (value, problem string) {
+func (r *resolver) specifier(f *configFile, letter rune) (value, problem string) {
 	switch letter {
 	case '%':
 		return "%", ""
@@ -57,7 +60,7 @@ func (r *resolver) specifier(f *configFile, letter byte) (value, problem string)
 		return distributionTable[get[Distribution](r, "Distribution")].filesystem, ""
 	}
 	for _, s := range table {
-		if s.Specifier != letter {
+		if s.Specifier == 0 || rune(s.Specifier) != letter {
 			continue
 		}
 		v := r.value(s)

@@ -1,109 +1,281 @@
 package config
 
 import (
-	"bytes"
 	"fmt"
-	"io"
 	"maps"
-	"os"
+	"net/url"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
+	"time"
 )
 
-// Summary writes the configuration for people to read: for each image its
-// settings by section, each with where it was set. Settings that were not
-// set anywhere are left out unless all is given. Secrets are not shown.
-func Summary(w io.Writer, c *Config, all bool) error {
-	var b bytes.Buffer
-	images := c.Images
+// ImageSummary is the configuration of one image, told for people.
+type ImageSummary struct {
+	Image string
+	// Output is the path of the output.
+	Output string
+	// Sections have the settings to show; one without any is left out.
+	Sections []SectionSummary
+	// Shared names the settings that are not shown because they are as in
+	// the main image, which passed them down.
+	Shared []string
+}
+
+// SectionSummary is a section with its settings.
+type SectionSummary struct {
+	Name     string
+	Settings []SettingSummary
+}
+
+// SettingSummary is a setting with its value.
+type SettingSummary struct {
+	Name   string
+	Values []ValueSummary // an element each of a list, else one
+}
+
+// ValueSummary is a value as one would write it, with what made it so.
+type ValueSummary struct {
+	Text string
+	// Origins is empty for a default.
+	Origins []Origin
+}
+
+// Summarize tells what the configuration of each image is. Unless all is
+// given, that is what differs from the default, and what nobody wants to do
+// without; what a subimage has unchanged from the main image is only named.
+// There are no secrets in it.
+func Summarize(c *Config, all bool) []ImageSummary {
+	var list []ImageSummary
+	for _, img := range c.shown() {
+		sum := ImageSummary{Image: img.Image, Output: img.OutputPath(c.Dir)}
+		for _, name := range Sections() {
+			section := SectionSummary{Name: name}
+			for _, s := range table {
+				switch {
+				case s.Section != name || s.into != "":
+				case all:
+					section.Settings = append(section.Settings, summarize(img, s))
+				case img != c.Main() && shared(img, c.Main(), s):
+					sum.Shared = append(sum.Shared, s.Name)
+				case essential[s.Name] && (img == c.Main() || s.Scope == Local) ||
+					differs(img, s) || overrides(img, c.Main(), s):
+					section.Settings = append(section.Settings, summarize(img, s))
+				}
+			}
+			if len(section.Settings) > 0 {
+				sum.Sections = append(sum.Sections, section)
+			}
+		}
+		list = append(list, sum)
+	}
+	return list
+}
+
+// shown returns the images in the order in which they are shown: the tools
+// tree, which everything else needs, comes first.
+func (c *Config) shown() []*Image {
 	if c.Tools != nil {
-		images = append([]*Image{c.Tools}, images...)
+		return append([]*Image{c.Tools}, c.Images...)
 	}
-	for i, img := range images {
-		if i > 0 {
-			b.WriteString("\n")
-		}
-		summarize(&b, c, img, all)
-	}
-	_, err := w.Write(b.Bytes())
-	return err
+	return c.Images
 }
 
-func summarize(b *bytes.Buffer, c *Config, img *Image, all bool) {
-	fmt.Fprintf(b, "IMAGE: %s\n", img.Image)
-	fmt.Fprintf(b, "%37s: %s\n", "Output", img.OutputPath(c.Dir))
-	for _, section := range Sections() {
-		heading := "\n    " + strings.ToUpper(section) + ":\n"
-		for _, s := range table {
-			origins := img.Origin(s.Name)
-			if s.Section != section || s.into != "" || len(origins) == 0 && !all {
-				continue
+// essential settings are shown even if they have their default.
+var essential = map[string]bool{"Distribution": true, "Release": true, "Architecture": true, "Format": true}
+
+// differs reports whether something was assigned that is not the default
+// anyway. A default that depends on other settings counts as another value.
+func differs(img *Image, s *Setting) bool {
+	if len(img.Origin(s.Name)) == 0 {
+		return false
+	}
+	v := field(img, s)
+	if s.Default != nil || s.fallback != nil {
+		return !reflect.DeepEqual(v, s.Default)
+	}
+	return !empty(v)
+}
+
+// shared reports whether an image has a value that the main image passed
+// down, with nothing added to it.
+func shared(img, main *Image, s *Setting) bool {
+	origins := img.Origin(s.Name)
+	if len(origins) == 0 || slices.ContainsFunc(origins, func(o Origin) bool { return o.From != main.Image }) {
+		return false
+	}
+	return reflect.DeepEqual(field(img, s), field(main, s))
+}
+
+// overrides reports whether an image takes back what the main image would
+// pass down.
+func overrides(img, main *Image, s *Setting) bool {
+	return s.Scope == Inherit && len(img.Origin(s.Name)) > 0 && !reflect.DeepEqual(field(img, s), field(main, s))
+}
+
+func summarize(img *Image, s *Setting) SettingSummary {
+	origins := img.Origin(s.Name)
+	if !s.Collects() && len(origins) > 1 {
+		origins = origins[len(origins)-1:] // the last one won
+	}
+	sum := SettingSummary{Name: s.Name}
+	for _, text := range valueTexts(s, field(img, s)) {
+		sum.Values = append(sum.Values, ValueSummary{Text: text, Origins: origins})
+	}
+	if len(sum.Values) > 1 {
+		attribute(sum.Values)
+	}
+	return sum
+}
+
+// attribute leaves each element of a list only the origins that name it, if
+// every element is named by one.
+func attribute(values []ValueSummary) {
+	named := make([][]Origin, len(values))
+	for i, v := range values {
+		for _, o := range v.Origins {
+			if slices.ContainsFunc(originWords(o), func(word string) bool { return names(word, v.Text) }) {
+				named[i] = append(named[i], o)
 			}
-			b.WriteString(heading)
-			heading = ""
-			writeSetting(b, s, field(img, s), origins)
+		}
+		if named[i] == nil {
+			return
 		}
 	}
+	for i := range values {
+		values[i].Origins = named[i]
+	}
 }
 
-func writeSetting(b *bytes.Buffer, s *Setting, v any, origins []Origin) {
-	lines := valueLines(s, v)
-	if s.Secret && len(lines) > 0 {
-		lines = []string{"(set)"}
+// names reports whether an element comes from a word: it is the word, or the
+// path that the word is relative to some directory.
+func names(word, element string) bool {
+	return word == element || strings.HasSuffix(element, "/"+strings.TrimPrefix(word, "./"))
+}
+
+// originWords returns all that can be a word of an assignment, by whatever
+// rule it is split.
+func originWords(o Origin) []string {
+	words, _ := splitSpaces(o.Value)
+	if quoted, err := shellWords(o.Value); err == nil {
+		words = append(words, quoted...)
 	}
-	if len(lines) == 0 {
-		lines = []string{"none"}
+	commas, _ := splitCommas(o.Value)
+	return append(words, commas...)
+}
+
+// valueTexts writes a value as one would in a configuration file, one text
+// for each element of a list.
+func valueTexts(s *Setting, v any) []string {
+	if reflect.ValueOf(v).Kind() == reflect.Pointer && reflect.ValueOf(v).IsNil() {
+		return []string{"none"}
 	}
-	for i, line := range lines {
-		if i == 0 {
-			line = fmt.Sprintf("%37s: %s", s.Name, line)
-			if n := len(origins); n > 0 {
-				line += "  (" + origins[n-1].String() + ")"
-			}
-		} else {
-			line = strings.Repeat(" ", 39) + line
+	list := plainList(v)
+	switch v := v.(type) {
+	case []Drive:
+		for i, d := range v {
+			list[i] = driveText(d)
 		}
-		b.WriteString(line + "\n")
+	case []UKIProfile:
+		for i, p := range v {
+			list[i] = profileText(p)
+		}
+	default:
+		if text := specialText(s, v); text != "" {
+			list = []string{text}
+		}
 	}
+	for i := range list {
+		list[i] = withoutPassword(list[i])
+	}
+	if s.Secret && len(list) > 0 {
+		return []string{"(set)"}
+	}
+	if len(list) == 0 {
+		return []string{"none"}
+	}
+	return list
 }
 
-// valueLines writes a value as one would in a configuration file, a line for
-// each element.
-func valueLines(s *Setting, v any) []string {
-	if n, ok := sizeOf(s, v); ok {
-		return []string{n}
+// specialText writes a value that is no plain number or word to people, or
+// returns "". V is no nil pointer.
+func specialText(s *Setting, v any) string {
+	switch v := v.(type) {
+	case Feature:
+		return map[Feature]string{Enabled: "yes", Disabled: "no"}[v]
+	case *uint32:
+		return fmt.Sprintf("%04o", *v)
 	}
-	if m, ok := v.(*uint32); ok && m != nil {
-		return []string{fmt.Sprintf("%04o", *m)}
-	}
-	return plainList(v)
-}
-
-// sizeOf writes a number of bytes with the largest unit that divides it.
-func sizeOf(s *Setting, v any) (string, bool) {
 	var n int64
 	switch v := v.(type) {
 	case int64:
 		n = v
 	case *int64:
-		if v == nil {
-			return "", false
-		}
 		n = *v
+	default:
+		return ""
 	}
-	if s.kind != size && s.kind != fixedSize {
-		return "", false
+	switch {
+	case s.kind == size || s.kind == fixedSize:
+		return sizeText(n)
+	case s.kind == timestamp:
+		return fmt.Sprintf("%d (%s)", n, time.Unix(n, 0).UTC().Format("2006-01-02 15:04:05 MST"))
+	case s.kind == vsockCID && n == VSockCIDAuto:
+		return "auto"
+	case s.kind == vsockCID && n == VSockCIDHash:
+		return "hash"
 	}
+	return ""
+}
+
+// driveText writes a drive as Drives= takes it.
+func driveText(d Drive) string {
+	id := d.FileID
+	if id == d.ID {
+		id = ""
+	}
+	return strings.TrimRight(strings.Join([]string{d.ID, sizeText(d.Size), d.Directory, d.Options, id, strings.Join(d.Flags, ",")}, ":"), ":")
+}
+
+// profileText names what is in a profile of a unified kernel image.
+func profileText(p UKIProfile) string {
+	words := plainList(p.Profile)
+	if len(p.Cmdline) > 0 {
+		words = append(words, "Cmdline="+strings.Join(p.Cmdline, " "))
+	}
+	if p.SignExpectedPcr {
+		words = append(words, "SignExpectedPcr=yes")
+	}
+	return strings.Join(words, " ")
+}
+
+// sizeText writes a number of bytes with the largest unit that divides it.
+func sizeText(n int64) string {
 	for _, unit := range []struct {
 		bytes int64
 		name  string
 	}{{1 << 30, "G"}, {1 << 20, "M"}, {1 << 10, "K"}} {
 		if n%unit.bytes == 0 {
-			return fmt.Sprint(n/unit.bytes) + unit.name, true
+			return strconv.FormatInt(n/unit.bytes, 10) + unit.name
 		}
 	}
-	return fmt.Sprint(n), true
+	return strconv.FormatInt(n, 10)
+}
+
+// withoutPassword hides the password in a URL.
+func withoutPassword(text string) string {
+	if !strings.Contains(text, "://") || !strings.Contains(text, "@") {
+		return text
+	}
+	u, err := url.Parse(text)
+	if err != nil {
+		return "(hidden: not a valid URL)"
+	}
+	if _, has := u.User.Password(); !has {
+		return text
+	}
+	return u.Redacted()
 }
 
 // plainList writes each element of a list or a map as plain does. A value
@@ -127,32 +299,4 @@ func plainList(v any) []string {
 		}
 	}
 	return list
-}
-
-// CatConfig writes the configuration files that were read, each under a
-// comment with its path.
-func CatConfig(w io.Writer, c *Config) error {
-	var b bytes.Buffer
-	images := c.Images
-	if c.Tools != nil {
-		images = append([]*Image{c.Tools}, images...)
-	}
-	for i, img := range images {
-		if i > 0 {
-			b.WriteString("\n")
-		}
-		fmt.Fprintf(&b, "### IMAGE: %s\n", img.Image)
-		for _, path := range img.Files {
-			data, err := os.ReadFile(path)
-			if err != nil {
-				return fmt.Errorf("showing the configuration: %w", err)
-			}
-			fmt.Fprintf(&b, "\n# %s\n%s", path, data)
-			if len(data) > 0 && data[len(data)-1] != '\n' {
-				b.WriteString("\n")
-			}
-		}
-	}
-	_, err := w.Write(b.Bytes())
-	return err
 }

@@ -63,15 +63,20 @@ func parseUKIProfile(data []byte) (UKIProfile, error) {
 }
 
 // toolsTree is a path, or "default" for one that is built; no is no tree.
-var toolsTree = scalar("path, default, yes or no", func(c *place, text string) (string, error) {
-	if text == "default" {
-		return text, nil
-	}
-	if on, err := parseBool(text); err == nil {
-		if on {
+var toolsTree = &kind{
+	name:    "path, default, yes or no",
+	choices: []string{"default", "yes", "no"},
+	parse: func(c *place, _ any, text string) (any, error) {
+		switch text {
+		case "default", "yes":
 			return "default", nil
+		case "no":
+			return "", nil
 		}
-		return "", nil
-	}
-	return pathRule{required: true}.check(c, text)
-})
+		path, err := pathRule{required: true, directory: true}.check(c, text)
+		if _, no := parseBool(text); err != nil && no == nil {
+			return "", &choiceError{text: text, choices: []string{"default", "yes", "no"}}
+		}
+		return path, err
+	},
+}

@@ -48,6 +48,7 @@ type Options struct {
 	AutoBump          bool
 	DocFormat         string // auto, markdown, man, pandoc or system
 	JSON              bool
+	All               bool // summary shows every setting
 	WipeBuildDir      bool
 	RerunBuildScripts bool
 	Strict            bool // warnings are errors

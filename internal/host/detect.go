@@ -46,6 +46,7 @@ func Detect() Facts {
 		}
 	}
 	f.Home, _ = os.UserHomeDir()
+	f.HomeOf = homeOf
 	if u, err := user.Current(); err == nil {
 		f.User = u.Username
 	}
@@ -59,6 +60,14 @@ func Detect() Facts {
 		}
 	}
 	return f
+}
+
+func homeOf(name string) string {
+	u, err := user.Lookup(name)
+	if err != nil {
+		return ""
+	}
+	return u.HomeDir
 }
 
 // SystemdVersion asks systemctl for the version of systemd, such as "257".

@@ -28,6 +28,9 @@ type Facts struct {
 	Environment map[string]string
 	// Home is the user's home directory, or "".
 	Home string
+	// HomeOf returns the home directory of the user of that name, or ""; nil
+	// knows nobody.
+	HomeOf func(name string) string
 	// User is the user's name, or "".
 	User string
 	// UID is the user's number.

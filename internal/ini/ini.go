@@ -27,15 +27,15 @@ type Entry struct {
 	Key     string
 	Value   string // lines of a continued value are separated by "\n"
 	Line    int    // counted from 1
-	Column  int    // of the heading or the key, in bytes counted from 1
+	Column  int    // of the heading or the key, in characters counted from 1
 	EndLine int    // the last line of a continued value, else Line
 }
 
 // Error is a line that cannot be understood.
 type Error struct {
 	Line   int // counted from 1
-	Column int // in bytes counted from 1
-	Length int // of what is wrong, in bytes
+	Column int // in characters counted from 1
+	Length int // of what is wrong, in characters
 	Msg    string
 }
 
@@ -93,9 +93,9 @@ func (p *parser) line(number int, line string) {
 		return
 	}
 	p.flush()
-	column := strings.Index(line, text) + 1
+	column := utf8.RuneCountInString(line[:strings.Index(line, text)]) + 1
 	fail := func(format string, args ...any) {
-		p.errs = append(p.errs, &Error{Line: number, Column: column, Length: len(text), Msg: fmt.Sprintf(format, args...)})
+		p.errs = append(p.errs, &Error{Line: number, Column: column, Length: utf8.RuneCountInString(text), Msg: fmt.Sprintf(format, args...)})
 	}
 	if text[0] == '[' {
 		p.broken = false

@@ -21,8 +21,8 @@ type Diagnostic struct {
 	Message  string
 	File     string   // as it is to be shown
 	Line     int      // counted from 1; 0 when it is the whole file
-	Column   int      // byte within Source, counted from 1; 0 when it is the whole line
-	Length   int      // in bytes; 0 points at a place
+	Column   int      // in characters, counted from 1; 0 when it is the whole line
+	Length   int      // in characters; 0 points at a place
 	Source   string   // text of the line; what follows a newline is not shown
 	Hints    []string // what to do about it
 }
@@ -105,15 +105,14 @@ const tabStop = 4
 type cell struct {
 	text    string
 	columns int
-	offset  int // byte of the source where it begins
 }
 
 // cells makes a line fit to be shown: tabs become spaces, control characters and bytes that are no text U+FFFD.
 func cells(source string) []cell {
 	var list []cell
 	column := 0
-	for i, r := range source {
-		c := cell{text: Printable(string(r)), columns: runeColumns(r), offset: i}
+	for _, r := range source {
+		c := cell{text: Printable(string(r)), columns: runeColumns(r)}
 		if r == '\t' {
 			c.columns = tabStop - column%tabStop
 			c.text = strings.Repeat(" ", c.columns)
@@ -127,9 +126,10 @@ func cells(source string) []cell {
 // excerpt returns the line, cut to the given number of columns around the place, the column of the place in it,
 // counted from 0, and how many carets point at it.
 func (d Diagnostic) excerpt(source string, columns int) (text string, caret, carets int) {
-	source = strings.TrimRight(source, " \t\r")
-	line := cells(source)
-	first, last := d.place(line, len(source))
+	line := cells(strings.TrimRight(source, " \t\r"))
+	// A place after the end of the line is right behind it.
+	first := min(max(d.Column-1, 0), len(line))
+	last := first + min(max(d.Length, 0), len(line)-first)
 	from, to := window(line, first, columns)
 	var b strings.Builder
 	if from > 0 {
@@ -154,24 +154,6 @@ func (d Diagnostic) excerpt(source string, columns int) (text string, caret, car
 	return b.String(), caret, max(carets, 1)
 }
 
-// place returns the cells that the diagnostic is about, from first up to last, in a line of size bytes. A place after
-// the end of the line is right behind it.
-func (d Diagnostic) place(line []cell, size int) (first, last int) {
-	begin := max(d.Column-1, 0)
-	if begin >= size {
-		return len(line), len(line)
-	}
-	for i, c := range line {
-		if c.offset <= begin {
-			first = i
-		}
-		if c.offset < begin+d.Length {
-			last = i + 1
-		}
-	}
-	return first, last
-}
-
 // window returns the cells from and up to which a line is shown: all if they fit, else such that the place has some of
 // the line before it and most of the room behind it.
 func window(line []cell, first, columns int) (from, to int) {
@@ -183,7 +165,7 @@ func window(line []cell, first, columns int) (from, to int) {
 		return 0, len(line)
 	}
 	columns -= 2 * len(ellipsis)
-	from = min(first, len(line))
+	from = first
 	for before := 0; from > 0 && before+line[from-1].columns <= columns/3; from-- {
 		before += line[from-1].columns
 	}

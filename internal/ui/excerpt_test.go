@@ -29,12 +29,12 @@ hint: did you mean "Packages"?
 		"tabs count as what is shown for them": {
 			Diagnostic{Message: "m", File: "f", Line: 1, Column: 4, Length: 1, Source: "a\t\tb"},
 			"error: m\n  --> f:1:4\n   |\n 1 | a       b\n   |         ^\n"},
-		"columns are bytes, wide characters take two carets": {
-			Diagnostic{Message: "m", File: "f", Line: 1, Column: 4, Length: 6, Source: "\u00e9=日本x"},
-			"error: m\n  --> f:1:4\n   |\n 1 | é=日本x\n   |   ^^^^\n"},
+		"columns are characters, wide ones take two carets": {
+			Diagnostic{Message: "m", File: "f", Line: 1, Column: 3, Length: 2, Source: "\u00e9=日本x"},
+			"error: m\n  --> f:1:3\n   |\n 1 | é=日本x\n   |   ^^^^\n"},
 		"control characters and broken text are replaced": {
-			Diagnostic{Message: "m\x1b[1m", File: "f\x07", Line: 1, Column: 4, Length: 1, Source: "\x1b\xff\u202ex\r"},
-			"error: m\uFFFD[1m\n  --> f\uFFFD:1:4\n   |\n 1 | \uFFFD\uFFFD\uFFFDx\n   |   ^\n"},
+			Diagnostic{Message: "m\x1b[1m", File: "f\x07", Line: 1, Column: 3, Length: 1, Source: "\x1b\xff\u202ex\r"},
+			"error: m\uFFFD[1m\n  --> f\uFFFD:1:3\n   |\n 1 | \uFFFD\uFFFD\uFFFDx\n   |   ^\n"},
 		"the end of the line is right behind it": {
 			Diagnostic{Message: "m", File: "f", Line: 1, Column: 99, Length: 3, Source: "abc"},
 			"error: m\n  --> f:1:99\n   |\n 1 | abc\n   |    ^\n"},

@@ -1,0 +1,83 @@
+package config
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// credentials are either NAME=VALUE words or the path of a file or of a
+// directory of files.
+var credentials = &kind{
+	name: "credentials",
+	parse: func(c *place, old any, text string) (any, error) {
+		read := pathCredentials
+		if strings.Contains(text, "=") {
+			read = wordCredentials
+		}
+		values, err := read(c, text)
+		if err != nil {
+			return nil, err
+		}
+		before, _ := old.([]Credential)
+		return append(slices.Clone(before), values...), nil
+	},
+	merge:     func(low, high any) any { return slices.Concat(low.([]Credential), high.([]Credential)) },
+	directory: func(c *place, path string) (any, error) { return readCredentials(c, path) },
+}
+
+func wordCredentials(_ *place, text string) ([]Credential, error) {
+	words, err := shellWords(text)
+	var list []Credential
+	for _, word := range words {
+		name, value, _ := strings.Cut(word, "=")
+		list = append(list, Credential{Name: name, Value: value})
+	}
+	return list, err
+}
+
+// pathCredentials takes the path as it is written, tilde, variables, spaces
+// and all.
+func pathCredentials(c *place, text string) ([]Credential, error) {
+	path := text
+	if !filepath.IsAbs(path) {
+		path = c.dir + "/" + path
+	}
+	path = tidy(path)
+	info, err := os.Stat(path)
+	switch {
+	case c.unread:
+		return nil, nil
+	case err != nil:
+		return nil, &credentialError{path}
+	case info.IsDir():
+		return readCredentials(c, path)
+	}
+	return []Credential{{Name: filepath.Base(path), Path: path}}, nil
+}
+
+// credentialError is a credential without a value that is no file either.
+type credentialError struct{ path string }
+
+func (e *credentialError) Error() string { return e.path + " does not exist" }
+
+func (e *credentialError) hint() string {
+	return "write NAME=VALUE words, or one path of a file or directory"
+}
+
+func readCredentials(_ *place, dir string) ([]Credential, error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, fmt.Errorf("reading credentials: %w", err)
+	}
+	var list []Credential
+	for _, e := range entries {
+		path := dir + "/" + e.Name() // not cleaned: a link may come before dots
+		if info, err := os.Stat(path); err == nil && info.Mode().IsRegular() {
+			list = append(list, Credential{Name: e.Name(), Path: path})
+		}
+	}
+	return list, nil
+}
