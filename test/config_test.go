@@ -3,17 +3,16 @@
 package test
 
 import (
-	"encoding/json"
-	"maps"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/rogpeppe/go-internal/txtar"
+
+	"github.com/mkosi-go/mkosi/internal/config/configtest"
 )
 
 // configDiffers names the trees that are read differently than by the reference, and why.
@@ -27,129 +26,106 @@ var configDiffers = map[string]string{
 }
 
 // TestConfigReference has the reference and the program under test read every tree that the package's own tests read,
-// in the reference's root so that both see the same machine, and compares all keys of all images.
+// in the reference's root so that both see the same machine. It compares all keys of all images, and holds the expected
+// sides that are stored against what the reference says. With -update it stores that instead, see test/regenerate.
 func TestConfigReference(t *testing.T) {
-	archives, err := filepath.Glob(filepath.Join(project, "internal/config/testdata/load/*.txtar"))
-	if err != nil || len(archives) == 0 {
-		t.Fatalf("no trees to read: %v", err)
-	}
-	dir := filepath.Join(t.TempDir(), "work")
-	program, err := os.ReadFile(binary)
+	pairs, err := configtest.Pairs(filepath.Join(project, "internal/config/testdata/load"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	writeFile(t, filepath.Join(dir, "ours"), program, 0o755)
-	var script strings.Builder
-	for _, path := range archives {
-		name := strings.TrimSuffix(filepath.Base(path), ".txtar")
-		tree := filepath.Join(dir, name, "t")
-		var command []string
-		for _, arg := range extractTree(t, path, tree) {
-			command = append(command, "'"+strings.ReplaceAll(arg, "'", `'\''`)+"'")
-		}
-		// The words after two dashes are the verb's and come last.
-		arguments := strings.Join(append([]string{"--json", "summary"}, command...), " ")
-		for _, who := range []string{"ours", "mkosi"} {
-			bin := map[string]string{"ours": filepath.Join(dir, "ours"), "mkosi": "mkosi"}[who]
-			script.WriteString("(cd " + tree + " && " + bin + " " + arguments + ") >" + tree + "." + who + " 2>" + tree + "." + who + ".err; echo $? >" + tree + "." + who + ".code\n")
-		}
+	if *onlyPair != "" {
+		pairs = slices.DeleteFunc(pairs, func(p *configtest.Pair) bool { return p.Name != *onlyPair })
 	}
-	writeFile(t, filepath.Join(dir, "script"), []byte(script.String()), 0o644)
-	must(t, reference(dir, "bash", filepath.Join(dir, "script")))
-
-	for _, path := range archives {
-		name := strings.TrimSuffix(filepath.Base(path), ".txtar")
-		t.Run(name, func(t *testing.T) {
-			tree := filepath.Join(dir, name, "t")
-			ours, oursOK := readSummary(t, tree+".ours")
-			theirs, theirsOK := readSummary(t, tree+".mkosi")
-			diff := cmp.Diff(theirs, ours)
-			if oursOK != theirsOK {
-				diff = "one of them fails and the other does not:\n" + string(readFile(t, tree+".ours.err")) + string(readFile(t, tree+".mkosi.err"))
-			}
-			_, known := configDiffers[name]
+	if len(pairs) == 0 {
+		t.Fatalf("there is no pair %s", *onlyPair)
+	}
+	dir, err := os.MkdirTemp(sharedDir, "pairs-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	readPairs(t, dir, pairs)
+	for _, p := range pairs {
+		t.Run(p.Name, func(t *testing.T) {
+			tree := filepath.Join(dir, p.Name, "t")
+			ours, theirs := readSummary(t, tree+".ours"), readSummary(t, tree+".mkosi")
+			diff := compareSummaries(theirs, ours)
+			_, known := configDiffers[p.Name]
 			switch {
+			case *update && !known:
+				storeWant(t, p, theirs, tree)
+				return
 			case diff != "" && !known:
 				t.Error(diff)
 			case diff == "" && known:
 				t.Error("there is no difference any more: take it off the list")
 			}
+			if !known {
+				checkWant(t, p, theirs, tree)
+			}
 		})
 	}
 }
 
-// readSummary reads the images of a summary without what is random and without built-in images.
-func readSummary(t *testing.T, path string) (images []map[string]any, ok bool) {
+// readPairs has both programs read every pair, as many at a time as there are processors: starting the reference is what
+// takes time.
+func readPairs(t *testing.T, dir string, pairs []*configtest.Pair) {
 	t.Helper()
-	code, err := strconv.Atoi(strings.TrimSpace(string(readFile(t, path+".code"))))
+	writeFile(t, filepath.Join(dir, "ours"), readFile(t, binary), 0o755)
+	for _, p := range pairs {
+		tree := filepath.Join(dir, p.Name, "t")
+		if err := p.Extract(tree); err != nil {
+			t.Fatal(err)
+		}
+		// The words after two dashes are the verb's and come last.
+		arguments := "--json summary"
+		for _, arg := range p.Args {
+			arguments += " '" + strings.ReplaceAll(arg, "'", `'\''`) + "'"
+		}
+		var script strings.Builder
+		fmt.Fprintf(&script, "cd %s\n", tree)
+		for who, program := range map[string]string{"ours": filepath.Join(dir, "ours"), "mkosi": "mkosi"} {
+			fmt.Fprintf(&script, "%s %s >%s.%s 2>%[3]s.%[4]s.err; echo $? >%[3]s.%[4]s.code\n", program, arguments, tree, who)
+		}
+		writeFile(t, filepath.Join(dir, p.Name, "script"), []byte(script.String()), 0o644)
+	}
+	// The reference copies files to /tmp whenever it starts: a file system in memory makes that twice as fast.
+	const all = `mount -t tmpfs tmpfs /tmp; printf '%s\n' */script | xargs -P "$(nproc)" -n 1 bash`
+	must(t, reference(dir, "bash", "-c", all))
+}
+
+// summary is what a program said about a configuration.
+type summary struct {
+	failed bool
+	images []map[string]any
+	stderr string
+}
+
+// readSummary reads the images of a summary without what is random and without built-in images.
+func readSummary(t *testing.T, path string) summary {
+	t.Helper()
+	s := summary{stderr: string(readFile(t, path+".err"))}
+	if code := strings.TrimSpace(string(readFile(t, path+".code"))); code != "0" {
+		s.failed = true
+		return s
+	}
+	images, err := configtest.Images(readFile(t, path))
 	if err != nil {
-		t.Fatal(err)
-	}
-	if code != 0 {
-		return nil, false
-	}
-	var doc struct{ Images []map[string]any }
-	if err := json.Unmarshal(readFile(t, path), &doc); err != nil {
 		t.Fatalf("%s: %v", path, err)
 	}
-	seeds := map[any]int{}
-	for _, img := range doc.Images {
-		seeds[img["Seed"]]++
-	}
-	for _, img := range doc.Images {
-		if img["Image"] == "default-initrd" {
-			continue
-		}
+	for _, img := range images {
 		if seed, _ := img["Seed"].(string); !strings.HasPrefix(seed, "11111111-2222") {
 			delete(img, "Seed")
 		}
-		images = append(images, maps.Clone(img))
 	}
-	return images, true
+	s.images = images
+	return s
 }
 
-// extractTree writes the tree of an archive and returns the command line that belongs to it.
-func extractTree(t *testing.T, path, dir string) (args []string) {
-	t.Helper()
-	archive, err := txtar.ParseFile(path)
-	if err != nil {
-		t.Fatal(err)
+func compareSummaries(theirs, ours summary) string {
+	if ours.failed != theirs.failed {
+		return "one of them fails and the other does not:\n" + ours.stderr + theirs.stderr
 	}
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	modes := map[string]os.FileMode{}
-	for line := range strings.Lines(string(archive.Comment)) {
-		key, value, _ := strings.Cut(strings.TrimSpace(line), ": ")
-		switch key {
-		case "args":
-			if err := json.Unmarshal([]byte(value), &args); err != nil {
-				t.Fatal(err)
-			}
-		case "dir":
-			if err := os.MkdirAll(filepath.Join(dir, value), 0o755); err != nil {
-				t.Fatal(err)
-			}
-		case "mode":
-			mode, name, _ := strings.Cut(value, " ")
-			n, err := strconv.ParseUint(mode, 8, 32)
-			if err != nil {
-				t.Fatal(err)
-			}
-			modes[name] = os.FileMode(n)
-		}
-	}
-	for _, f := range archive.Files {
-		if slices.Contains([]string{"want.json", "want.error"}, f.Name) {
-			continue
-		}
-		mode, ok := modes[f.Name]
-		if !ok {
-			mode = 0o644
-		}
-		writeFile(t, filepath.Join(dir, f.Name), f.Data, mode)
-	}
-	return args
+	return cmp.Diff(theirs.images, ours.images)
 }
 
 func writeFile(t *testing.T, path string, data []byte, mode os.FileMode) {

@@ -20,8 +20,8 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
-	"time"
 
+	"github.com/mkosi-go/mkosi/bench/internal/measure"
 	"github.com/mkosi-go/mkosi/internal/distro"
 )
 
@@ -29,21 +29,14 @@ var (
 	pairs     = flag.Int("n", 3, "number of counted pairs")
 	binary    = flag.String("mkosi", "bin/mkosi", "the binary to measure")
 	example   = flag.String("example", "examples/sysext", "the configuration to build, with mkosi.key and mkosi.crt")
-	reference = flag.String("root", envOr("MKOSI_REFERENCE_ROOT", "/var/tmp/mkosi-reference"), "the root that holds the reference")
+	reference = flag.String("root", measure.Reference(), "the root that holds the reference")
 	scratch   = flag.String("scratch", "/var/tmp", "directory for the file systems")
 )
 
-func envOr(name, value string) string {
-	if v := os.Getenv(name); v != "" {
-		return v
-	}
-	return value
-}
-
 // figures are what one build cost.
 type figures struct {
-	wall, cpu, install float64 // seconds
-	peak               float64 // MiB, the largest process
+	measure.Cost
+	install float64 // seconds
 }
 
 func main() {
@@ -99,8 +92,7 @@ func run() error {
 			a, b = append(a, t), append(b, o)
 		}
 	}
-	report(a, b)
-	return nil
+	return report(a, b)
 }
 
 // build makes a fresh file system, builds the example on it, and measures.
@@ -140,14 +132,9 @@ func build(dir, name string, command func(work string) *exec.Cmd) (f figures, er
 	var out bytes.Buffer
 	cmd := command(work)
 	cmd.Stdout, cmd.Stderr = &out, &out
-	start := time.Now()
-	if err := cmd.Run(); err != nil {
+	if f.Cost, err = measure.Run(cmd); err != nil {
 		return f, fmt.Errorf("%s: %w:\n%s", name, err, out.String())
 	}
-	f.wall = time.Since(start).Seconds()
-	usage := cmd.ProcessState.SysUsage().(*syscall.Rusage)
-	f.cpu = (cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()).Seconds()
-	f.peak = float64(usage.Maxrss) / 1024
 	if f.install, err = installSeconds(out.String()); err != nil {
 		return f, fmt.Errorf("%s: %w:\n%s", name, err, out.String())
 	}
@@ -183,30 +170,17 @@ func hostMirror() (string, error) {
 	return "", fmt.Errorf("this machine's apt has no Debian mirror configured")
 }
 
-func report(a, b []figures) {
-	fmt.Printf("%-28s %10s %10s %8s\n", "median of "+strconv.Itoa(len(a))+" pairs", "reference", "this", "ratio")
-	for _, row := range []struct {
-		name string
-		get  func(figures) float64
-	}{
-		{"wall, seconds", func(f figures) float64 { return f.wall }},
-		{"CPU, seconds", func(f figures) float64 { return f.cpu }},
-		{"base install, seconds", func(f figures) float64 { return f.install }},
-		{"largest process, MiB", func(f figures) float64 { return f.peak }},
-	} {
-		var x, y, r []float64
+func report(a, b []figures) error {
+	row := func(name string, get func(figures) float64) measure.Row {
+		r := measure.Row{Name: name}
 		for i := range a {
-			x, y = append(x, row.get(a[i])), append(y, row.get(b[i]))
-			r = append(r, y[i]/x[i])
+			r.Theirs, r.Ours = append(r.Theirs, get(a[i])), append(r.Ours, get(b[i]))
 		}
-		fmt.Printf("%-28s %10.1f %10.1f %8.2f\n", row.name, median(x), median(y), median(r))
+		return r
 	}
-}
-
-func median(v []float64) float64 {
-	v = slices.Sorted(slices.Values(v))
-	if n := len(v); n%2 == 1 {
-		return v[n/2]
-	}
-	return (v[len(v)/2-1] + v[len(v)/2]) / 2
+	return measure.Print(os.Stdout, len(a), 2,
+		row("wall, seconds", func(f figures) float64 { return f.Wall }),
+		row("CPU, seconds", func(f figures) float64 { return f.CPU }),
+		row("base install, seconds", func(f figures) float64 { return f.install }),
+		row("largest process, MiB", func(f figures) float64 { return f.Peak }))
 }

@@ -80,6 +80,7 @@ type explained struct {
 	Setting string
 	Section string
 	Kind    string
+	Default string // as one would write it, or in words; "" for none
 	Help    string
 	Images  []config.Explanation
 }
@@ -90,7 +91,7 @@ func (a *app) explainJSON(questions []question) any {
 	}
 	list := []explained{}
 	for _, q := range questions {
-		list = append(list, explained{q.setting.Name, q.setting.Section, q.setting.Kind(), q.setting.Help, q.answer(a.cfg)})
+		list = append(list, explained{q.setting.Name, q.setting.Section, q.setting.Kind(), q.setting.DefaultText(), q.setting.Help, q.answer(a.cfg)})
 	}
 	return list
 }
@@ -117,7 +118,7 @@ func (x *explainer) files() {
 		fmt.Fprintln(x.w, x.style.Heading("IMAGE "+image))
 		t := &table{}
 		for _, src := range x.app.cfg.Sources {
-			if src.Image == image {
+			if src.Image == image && (src.Skipped == nil || !src.BuiltIn()) {
 				t.row(x.file(src)...)
 			}
 		}
@@ -163,6 +164,9 @@ func (x *explainer) setting(q question) {
 	s := q.setting
 	fmt.Fprintf(x.w, "%s [%s], %s, --%s\n", x.style.Heading(s.Name+"="), s.Section, s.Kind(), s.Long)
 	fmt.Fprintf(x.w, "  %s\n", s.Help)
+	if d := s.DefaultText(); d != "" {
+		fmt.Fprintf(x.w, "  default: %s\n", strings.ReplaceAll(d, "`", ""))
+	}
 	for _, e := range q.answer(x.app.cfg) {
 		fmt.Fprintf(x.w, "\n%s\n", x.style.Bold("IMAGE "+e.Image))
 		x.value(e)

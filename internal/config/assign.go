@@ -15,6 +15,9 @@ import (
 func (r *resolver) settings(f *configFile) {
 	r.files = append(r.files, f.path)
 	for _, e := range f.entries {
+		if r.log.errors.full() {
+			return
+		}
 		r.setting(f, e)
 	}
 }
@@ -26,6 +29,10 @@ func (r *resolver) setting(f *configFile, e ini.Entry) {
 	}
 	text, ok := r.expand(f, e, &r.log.errors, &r.log.warnings)
 	if !ok {
+		return
+	}
+	if r.log.expanded += max(0, len(text)-len(e.Value)); r.log.expanded > maxAllExpanded {
+		r.log.errors.add(f.keyError(e, e.Key+": specifiers make the configuration too long", ""))
 		return
 	}
 	if err := r.assign(r.current, s, text, f.dir, Origin{Kind: FromFile, File: f.path, Line: e.Line}); err != nil {

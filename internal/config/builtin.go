@@ -96,7 +96,7 @@ func (r *resolver) preset(name string, v any, main *Image, setting string) {
 	}
 	e := &entry{origins: origins, history: slices.Clone(origins)}
 	if !empty(v) || reflect.ValueOf(v).Kind() == reflect.Bool {
-		e.value = v
+		e.value = owned(v)
 	}
 	r.file[name] = e
 	r.inherited[name] = true

@@ -54,7 +54,7 @@ func (k *checker) reader(image string) *resolver {
 // files looks at every file, read or not.
 func (k *checker) files() {
 	for _, src := range k.c.Sources {
-		if strings.HasPrefix(src.Path, builtinRoot) {
+		if src.BuiltIn() {
 			continue
 		}
 		r := k.reader(src.Image)

@@ -38,7 +38,7 @@ func (k *checker) condition(r *resolver, f *configFile, e ini.Entry) {
 	if strings.Contains(text, "%") {
 		return // it depends on what is read before
 	}
-	if _, _, err := r.condition(f, e, text); err != nil {
+	if _, err := r.condition(f, e, text); err != nil {
 		k.errors.add(err)
 		return
 	}

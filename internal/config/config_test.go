@@ -1,6 +1,8 @@
 package config
 
 import (
+	"bytes"
+	"encoding/json"
 	"errors"
 	"os"
 	"path/filepath"
@@ -112,7 +114,7 @@ func TestUnsupported(t *testing.T) {
 		{"[Content]\nBootable=yes\nInitrds=", "Bootable"},
 		{"[Content]\nKernelCommandLine=quiet", "KernelCommandLine"},
 		{"[Content]\nKernelModulesInclude=x", "KernelModules"},
-		{"[Include]\nInclude=mkosi-vm", "Include"},
+		{"[Include]\nInclude=mkosi-vm", "Bootable"},
 		{"[Build]\nToolsTree=yes", "ToolsTree"},
 		{"[Validation]\nSecureBoot=yes", "SecureBoot"},
 		{"[Content]\nBootable=no\nSsh=never", ""},
@@ -228,5 +230,25 @@ func TestWarnings(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
+	}
+}
+
+func TestAppendJSON(t *testing.T) {
+	for _, v := range []any{
+		nil, true, 7, int64(1 << 60), "", "plain", "<&>\"\\\n\t\x7fäあ\xff\u2028", []any{}, map[string]any{}, []any(nil), []string{"a"},
+		map[string]string{"b": "1", "a": "2"}, Feature("auto"), (*int)(nil),
+		map[string]any{"é": []any{1, "x", map[string]any{"y": nil}}, "a<": []any{[]any{}}},
+	} {
+		var want bytes.Buffer
+		e := json.NewEncoder(&want)
+		e.SetEscapeHTML(false)
+		e.SetIndent("    ", "    ")
+		if err := e.Encode(v); err != nil {
+			t.Fatal(err)
+		}
+		got, err := appendJSON(nil, v, 1)
+		if diff := cmp.Diff(strings.TrimSuffix(want.String(), "\n"), string(got)); err != nil || diff != "" {
+			t.Errorf("%#v: %v %s", v, err, diff)
+		}
 	}
 }

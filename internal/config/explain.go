@@ -51,7 +51,8 @@ func Explain(c *Config, s *Setting) []Explanation {
 			}
 		}
 		for _, src := range c.Sources {
-			if src.Image == img.Image && src.Skipped != nil {
+			// What mkosi itself has for other distributions concerns nobody.
+			if src.Image == img.Image && src.Skipped != nil && !src.BuiltIn() {
 				e.Skipped = append(e.Skipped, c.skipped(src, s)...)
 			}
 		}

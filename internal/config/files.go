@@ -9,6 +9,7 @@ import (
 	"path"
 	"path/filepath"
 	"strings"
+	"syscall"
 
 	"github.com/mkosi-go/mkosi/internal/ini"
 	"github.com/mkosi-go/mkosi/resources/builtin"
@@ -88,7 +89,8 @@ func readFile(p string, limit int64) ([]byte, error) {
 	if name, ok := builtinName(p); ok {
 		f, err = builtin.FS.Open(name)
 	} else {
-		f, err = os.Open(p)
+		// A pipe that nobody writes to would be waited for.
+		f, err = os.OpenFile(p, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	}
 	if err != nil {
 		return nil, err

@@ -1,8 +1,6 @@
 package config
 
 import (
-	"bytes"
-	"encoding/json"
 	"fmt"
 	"reflect"
 	"strings"
@@ -22,18 +20,16 @@ func JSON(c *Config) ([]byte, error) {
 	if c.Tools != nil {
 		doc["Tools"] = jsonImage(c.Tools)
 	}
-	var b bytes.Buffer
-	e := json.NewEncoder(&b)
-	e.SetEscapeHTML(false)
-	e.SetIndent("", "    ")
-	if err := e.Encode(doc); err != nil {
+	b, err := appendJSON(make([]byte, 0, 32<<10*(len(images)+1)), doc, 0)
+	if err != nil {
 		return nil, fmt.Errorf("writing the configuration as JSON: %w", err)
 	}
-	return b.Bytes(), nil
+	return append(b, '\n'), nil
 }
 
 func jsonImage(img *Image) map[string]any {
-	doc := map[string]any{"Image": img.Image, "Files": jsonValue(img.Files)}
+	doc := make(map[string]any, len(table)+3)
+	doc["Image"], doc["Files"] = img.Image, jsonValue(img.Files)
 	for _, s := range table {
 		if s.hidden {
 			continue

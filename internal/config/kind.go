@@ -16,12 +16,15 @@ type kind struct {
 	name    string   // as in "boolean" or "list of paths"
 	choices []string // the words to choose from, for completion and messages
 	// parse adds text, which is not empty, to old: the value that earlier
-	// assignments in the same layer made, or nil.
+	// assignments in the same layer made, or nil. It may reuse old's memory.
 	parse func(c *place, old any, text string) (any, error)
 	// merge puts the value of a higher layer on top of that of a lower one,
 	// neither nil. It is nil for kinds that hold one value, where the higher
 	// one wins.
 	merge func(low, high any) any
+	// arrange puts the value that one layer collected in order, where the
+	// order of the assignments is not that of the value.
+	arrange func(v any) any
 	// directory reads a directory that stands for the setting as a default
 	// path; nil when the path itself is the value.
 	directory func(c *place, path string) (any, error)
@@ -67,7 +70,6 @@ func list[T any](name string, split func(string) ([]string, error), parse func(c
 				return nil, err
 			}
 			values, _ := old.([]T)
-			values = slices.Clone(values)
 			for _, word := range words {
 				v, err := parse(c, word)
 				if err != nil {
@@ -84,19 +86,9 @@ func list[T any](name string, split func(string) ([]string, error), parse func(c
 // sorted is a list of words that each layer keeps in order, whatever the
 // order of the assignments.
 func sorted(k *kind) *kind {
-	return &kind{
-		name: k.name,
-		parse: func(c *place, old any, text string) (any, error) {
-			v, err := k.parse(c, old, text)
-			if err != nil {
-				return nil, err
-			}
-			words := slices.Clone(v.([]string))
-			slices.Sort(words)
-			return words, nil
-		},
-		merge: k.merge,
-	}
+	arranged := *k
+	arranged.arrange = func(v any) any { return slices.Sorted(slices.Values(v.([]string))) }
+	return &arranged
 }
 
 // one makes a parser of single list elements into one that may yield many.
@@ -117,7 +109,6 @@ func dict(name string, parse func(c *place, text string) (key, value string, err
 				return nil, err
 			}
 			values, _ := old.(map[string]string)
-			values = maps.Clone(values)
 			if values == nil {
 				values = map[string]string{}
 			}
@@ -261,18 +252,21 @@ func nearest(text string, candidates []string) string {
 	return best
 }
 
+// maxWord is the length in bytes beyond which words are too long to be
+// mistaken for one another.
+const maxWord = 64
+
 // distance counts the insertions, deletions, substitutions and swaps of
 // neighbours between two words.
 func distance(a, b string) int {
-	if len(a) > 64 || len(b) > 64 {
+	if len(a) > maxWord || len(b) > maxWord {
 		return max(len(a), len(b))
 	}
-	before, row := make([]int, len(b)+1), make([]int, len(b)+1)
+	var before, row, next [maxWord + 1]int
 	for j := range row {
 		row[j] = j
 	}
 	for i := 1; i <= len(a); i++ {
-		next := make([]int, len(b)+1)
 		next[0] = i
 		for j := 1; j <= len(b); j++ {
 			cost := 1

@@ -350,7 +350,6 @@ func parseArtifacts(_ *place, old any, text string) (any, error) {
 		return nil, err
 	}
 	values, _ := old.([]Artifact)
-	values = slices.Clone(values)
 	for _, name := range names {
 		if !slices.Contains(allArtifacts, Artifact(name)) {
 			return nil, &choiceError{text: name, choices: words(allArtifacts)}

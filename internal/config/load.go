@@ -210,7 +210,7 @@ func (r *resolver) inherit(s *Setting, img *Image) {
 	origins = from(origins, img)
 	e := &entry{origins: origins, history: slices.Clone(origins)}
 	if v := field(img, s); !empty(v) || s.kind == boolean {
-		e.value = v
+		e.value = owned(v)
 	}
 	r.file[s.Name] = e
 	r.inherited[s.Name] = true

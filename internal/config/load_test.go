@@ -2,32 +2,25 @@ package config
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"flag"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/rogpeppe/go-internal/txtar"
 
+	"github.com/mkosi-go/mkosi/internal/config/configtest"
 	"github.com/mkosi-go/mkosi/internal/host"
 )
 
 var update = flag.Bool("update", false, "write the error messages and golden files that are expected")
 
 // testHost is the machine that the expected values were observed on.
-func testHost() host.Facts {
-	return host.Facts{
-		Distribution: "debian", Codename: "forky", Architecture: "x86-64", CPUs: 2,
-		SystemdVersion: func() string { return "262" },
-		CACertificates: "/etc/ssl/certs/ca-certificates.crt",
-		Environment:    map[string]string{}, Home: "/root",
-		HomeOf: func(name string) string { return map[string]string{"root": "/root", "nobody": "/nonexistent"}[name] },
-	}
-}
+func testHost() host.Facts { return configtest.Host() }
 
 func load(t *testing.T, dir string, args ...string) (*Config, error) {
 	t.Helper()
@@ -42,47 +35,40 @@ func load(t *testing.T, dir string, args ...string) (*Config, error) {
 		}})
 }
 
-// TestLoad reads the trees of testdata/load. Each archive holds a tree, the
-// command line and file modes in its comment, and either want.json, the keys
-// to compare of each image in order, or want.error, the message. The values
-// were observed on the reference.
+// TestLoad reads the pairs of testdata/load: each configuration has to mean
+// what its expected side says, which was observed on the reference.
 func TestLoad(t *testing.T) {
-	paths, err := filepath.Glob("testdata/load/*.txtar")
-	if err != nil || len(paths) == 0 {
-		t.Fatalf("found no archives: %v", err)
+	pairs, err := configtest.Pairs("testdata/load")
+	if err != nil {
+		t.Fatal(err)
 	}
-	for _, path := range paths {
-		t.Run(strings.TrimSuffix(filepath.Base(path), ".txtar"), func(t *testing.T) {
+	for _, p := range pairs {
+		t.Run(p.Name, func(t *testing.T) {
 			t.Parallel()
-			archive, err := txtar.ParseFile(path)
-			if err != nil {
-				t.Fatal(err)
-			}
-			dir, args := extract(t, archive)
-			c, err := load(t, dir, args...)
-			want := &archive.Files[len(archive.Files)-1]
-			switch want.Name {
-			case "want.error":
+			dir := extractPair(t, p)
+			c, err := load(t, dir, p.Args...)
+			switch name, want := p.Want(); name {
+			case configtest.WantError:
 				if err == nil {
 					t.Fatal("there is no error")
 				}
 				got := message(err, dir)
 				if *update {
-					want.Data = []byte(got)
-					if err := os.WriteFile(path, txtar.Format(archive), 0o644); err != nil {
+					if err := p.SetWant(name, got); err != nil {
 						t.Fatal(err)
 					}
+					_, want = p.Want()
 				}
-				if diff := cmp.Diff(string(want.Data), got); diff != "" {
+				if diff := cmp.Diff(want, got); diff != "" {
 					t.Error(diff)
 				}
-			case "want.json":
+			case configtest.WantJSON:
 				if err != nil {
 					t.Fatal(message(err, dir))
 				}
-				compareJSON(t, c, strings.ReplaceAll(string(want.Data), "$DIR", dir))
+				compareJSON(t, c, p, dir)
 			default:
-				t.Fatalf("the last file is %s", want.Name)
+				t.Fatal("there is no expected side: test/regenerate makes it")
 			}
 		})
 	}
@@ -98,81 +84,44 @@ func message(err error, dir string) string {
 	return strings.ReplaceAll(text, dir, "$DIR")
 }
 
+// extract writes a configuration into a new directory.
 func extract(t *testing.T, archive *txtar.Archive) (dir string, args []string) {
+	t.Helper()
+	p, err := configtest.NewPair(archive)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return extractPair(t, p), p.Args
+}
+
+func extractPair(t *testing.T, p *configtest.Pair) string {
 	t.Helper()
 	dir, err := filepath.EvalSymlinks(t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}
 	dir = filepath.Join(dir, "t") // the default of Machine=
-	mkdir := func(path string) {
-		if err := os.MkdirAll(path, 0o755); err != nil {
-			t.Fatal(err)
-		}
+	if err := p.Extract(dir); err != nil {
+		t.Fatal(err)
 	}
-	mkdir(dir)
-	modes := map[string]os.FileMode{}
-	for line := range strings.Lines(string(archive.Comment)) {
-		key, value, _ := strings.Cut(strings.TrimSpace(line), ": ")
-		switch key {
-		case "args":
-			if err := json.Unmarshal([]byte(value), &args); err != nil {
-				t.Fatal(err)
-			}
-		case "dir":
-			mkdir(filepath.Join(dir, value))
-		case "mode":
-			mode, name, _ := strings.Cut(value, " ")
-			modes[name] = map[string]os.FileMode{"0600": 0o600, "0755": 0o755}[mode]
-		default:
-			t.Fatalf("unknown line %q", line)
-		}
-	}
-	for _, f := range archive.Files {
-		if strings.HasPrefix(f.Name, "want.") {
-			continue
-		}
-		path := filepath.Join(dir, f.Name)
-		mkdir(filepath.Dir(path))
-		mode := modes[f.Name]
-		if mode == 0 {
-			mode = 0o644
-		}
-		if err := os.WriteFile(path, f.Data, mode); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return dir, args
+	return dir
 }
 
-func compareJSON(t *testing.T, c *Config, want string) {
+func compareJSON(t *testing.T, c *Config, p *configtest.Pair, dir string) {
 	t.Helper()
 	data, err := JSON(c)
 	if err != nil {
 		t.Fatal(err)
 	}
-	var got struct{ Images []map[string]any }
-	var wanted []map[string]any
-	if err := json.Unmarshal(data, &got); err != nil {
+	want, err := p.WantImages(dir)
+	if err != nil {
 		t.Fatal(err)
 	}
-	if err := json.Unmarshal([]byte(want), &wanted); err != nil {
+	got, err := configtest.Images(data)
+	if err != nil {
 		t.Fatal(err)
 	}
-	var seen []map[string]any
-	for _, img := range got.Images {
-		if img["Image"] == defaultInitrdName {
-			continue // what is in it is not this package's affair
-		}
-		part := map[string]any{"Image": img["Image"]}
-		if i := len(seen); i < len(wanted) {
-			for key := range wanted[i] {
-				part[key] = img[key]
-			}
-		}
-		seen = append(seen, part)
-	}
-	if diff := cmp.Diff(wanted, seen); diff != "" {
+	if diff := cmp.Diff(want, configtest.Select(got, want)); diff != "" {
 		t.Error(diff)
 	}
 }
@@ -202,6 +151,14 @@ func TestLimits(t *testing.T) {
 	}
 	if _, err := load(t, dir); !errors.As(err, &e) || !strings.Contains(e.Msg, "without end") {
 		t.Errorf("directories without end: got %v", err)
+	}
+
+	pipe := t.TempDir()
+	if err := syscall.Mkfifo(filepath.Join(pipe, "mkosi.conf"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := load(t, pipe); !errors.As(err, &e) || !strings.Contains(e.Msg, "not a regular file") {
+		t.Errorf("a pipe: got %v", err)
 	}
 
 	ctx, cancel := context.WithCancel(t.Context())

@@ -139,7 +139,7 @@ func (r *resolver) failing(f *configFile, all, trigger string) *Condition {
 		case g.section == trigger && failed == nil:
 			failed = c
 		case g.section == trigger:
-			failed.Text += " or " + c.Text
+			failed.or(c.Text)
 			failed.Actual = ""
 		}
 	}
@@ -161,20 +161,29 @@ func (r *resolver) failingIn(f *configFile, g group) *Condition {
 		}
 		text, pipe := strings.CutPrefix(text, "|")
 		text, not := strings.CutPrefix(text, "!")
-		holds, actual, err := r.condition(f, e, text)
+		if r.log.errors.full() {
+			return &Condition{Section: g.section, Line: e.Line, Text: e.Key + "=" + e.Value}
+		}
+		holds, err := r.condition(f, e, text)
 		if err != nil {
 			r.log.errors.add(err)
 		}
-		failed := &Condition{Section: g.section, Line: e.Line, Text: e.Key + "=" + strings.TrimPrefix(e.Value, "|"), Actual: actual}
+		failed := func() *Condition {
+			c := &Condition{Section: g.section, Line: e.Line, Text: e.Key + "=" + strings.TrimPrefix(e.Value, "|")}
+			if err == nil {
+				c.Actual = r.actual(e.Key, Lookup(e.Key))
+			}
+			return c
+		}
 		switch holds = holds != not && err == nil; {
 		case pipe && holds:
 			triggered = true
 		case pipe && trigger == nil:
-			trigger = failed
+			trigger = failed()
 		case pipe:
-			trigger.Text += " or " + failed.Text
+			trigger.or(e.Key + "=" + strings.TrimPrefix(e.Value, "|"))
 		case !holds && plain == nil:
-			plain = failed
+			plain = failed()
 		}
 	}
 	if plain == nil && !triggered {
@@ -183,15 +192,27 @@ func (r *resolver) failingIn(f *configFile, g group) *Condition {
 	return plain
 }
 
-// condition evaluates one condition without its marks, and returns what it
-// was compared with.
-func (r *resolver) condition(f *configFile, e ini.Entry, text string) (ok bool, actual string, problem *Error) {
+// or adds a condition that would have been enough as well. Nobody reads a
+// long list of them.
+func (c *Condition) or(text string) {
+	const more = " or another one"
+	switch {
+	case strings.HasSuffix(c.Text, more):
+	case len(c.Text)+len(text) > 1000:
+		c.Text += more
+	default:
+		c.Text += " or " + text
+	}
+}
+
+// condition evaluates one condition without its marks.
+func (r *resolver) condition(f *configFile, e ini.Entry, text string) (ok bool, problem *Error) {
 	s, match := Lookup(e.Key), otherMatchers[e.Key]
 	if s != nil {
 		match = s.matches
 	}
 	if match == nil {
-		return false, "", f.keyError(e, fmt.Sprintf("there is no condition %q for [%s]", e.Key, e.Section), didYouMean(e.Key, conditionNames()))
+		return false, f.keyError(e, fmt.Sprintf("there is no condition %q for [%s]", e.Key, e.Section), didYouMean(e.Key, conditionNames()))
 	}
 	if s != nil && e.Key != s.Name {
 		r.log.warnings.add(f.keyError(e, fmt.Sprintf("%s is the old name of %s", e.Key, s.Name), fmt.Sprintf("write %s=", s.Name)))
@@ -201,9 +222,9 @@ func (r *resolver) condition(f *configFile, e ini.Entry, text string) (ok bool, 
 		if s == nil {
 			s = &Setting{Name: e.Key}
 		}
-		return false, "", f.valueError(s, e, err)
+		return false, f.valueError(s, e, err)
 	}
-	return ok, r.actual(e.Key, s), nil
+	return ok, nil
 }
 
 // actual is what a condition was compared with.

@@ -121,13 +121,3 @@ func TestCompareVersions(t *testing.T) {
 		}
 	}
 }
-
-func FuzzCompareVersions(f *testing.F) {
-	f.Add("1.2~rc1", "1.2")
-	f.Add("0001-x^", "1")
-	f.Fuzz(func(t *testing.T, a, b string) {
-		if x, y := compareVersions(a, b), compareVersions(b, a); (x < 0) != (y > 0) || (x == 0) != (y == 0) {
-			t.Errorf("%q and %q: %d one way and %d the other", a, b, x, y)
-		}
-	})
-}

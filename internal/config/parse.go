@@ -23,6 +23,7 @@ type configFile struct {
 	path    string
 	dir     string // where relative paths in it start
 	text    string
+	lines   []string // of the text, once somebody has asked
 	groups  []group
 	entries []ini.Entry // the assignments and the headings of their sections
 }

@@ -67,7 +67,7 @@ type problems struct {
 
 // add keeps e. A nil collection keeps nothing.
 func (p *problems) add(e *Error) {
-	if p == nil || p.seen[*e] || len(p.list) >= maxProblems {
+	if p == nil || p.full() || p.seen[*e] {
 		return
 	}
 	if p.seen == nil {
@@ -76,6 +76,9 @@ func (p *problems) add(e *Error) {
 	p.seen[*e] = true
 	p.list = append(p.list, e)
 }
+
+// full reports whether there is no use in looking for more.
+func (p *problems) full() bool { return p != nil && len(p.list) >= maxProblems }
 
 // addAll keeps each of the errors that err joins.
 func (p *problems) addAll(err error) {
@@ -173,7 +176,10 @@ func (f *configFile) keyError(e ini.Entry, msg, hint string) *Error {
 // locate finds a word of the value of an entry. A word that is not written
 // there, since a specifier stands for it, is where the value starts.
 func (f *configFile) locate(e ini.Entry, word string) (line, column, length int) {
-	lines := strings.Split(f.text, "\n")
+	if f.lines == nil {
+		f.lines = strings.Split(f.text, "\n")
+	}
+	lines := f.lines
 	value := 0 // where it starts, in bytes
 	for i := e.Line; i <= e.EndLine && i <= len(lines); i++ {
 		text, start := lines[i-1], 0

@@ -3,6 +3,7 @@ package config
 import (
 	"cmp"
 	"context"
+	"maps"
 	"reflect"
 	"slices"
 
@@ -51,6 +52,7 @@ func (e *entry) clear(from Origin) {
 type record struct {
 	errors, warnings problems
 	sources          []*Source
+	expanded         int // bytes that specifiers added to values
 }
 
 // A resolver collects the assignments for one image and computes the value
@@ -113,10 +115,11 @@ func (r *resolver) assign(l layer, s *Setting, text, dir string, from Origin) er
 	if err != nil {
 		return err
 	}
-	e.set(value, from)
 	if s.Name == "Include" {
-		r.want(value.([]string), from)
+		old, _ := e.value.([]string)
+		r.want(value.([]string)[len(old):], from)
 	}
+	e.set(value, from)
 	return nil
 }
 
@@ -153,13 +156,17 @@ func (r *resolver) assigned(s *Setting) (value any, ok bool) {
 			continue
 		}
 		ok = true
+		own := e.value
+		if own != nil && s.kind.arrange != nil {
+			own = s.kind.arrange(own)
+		}
 		switch {
 		case e.reset && i == 2: // only the command line clears the layers below
-			value = e.value
+			value = own
 		case value == nil:
-			value = e.value
-		case e.value != nil:
-			value = s.kind.merge(value, e.value)
+			value = own
+		case own != nil:
+			value = s.kind.merge(value, own)
 		}
 	}
 	return value, ok
@@ -226,6 +233,17 @@ func (r *resolver) image() *Image {
 		}
 	}
 	return img
+}
+
+// owned makes a value that came from an image one that an entry may add to.
+func owned(v any) any {
+	if m, ok := v.(map[string]string); ok {
+		return maps.Clone(m)
+	}
+	if rv := reflect.ValueOf(v); rv.Kind() == reflect.Slice {
+		return rv.Slice3(0, rv.Len(), rv.Len()).Interface()
+	}
+	return v
 }
 
 // field returns the value of a setting in an image.

@@ -7,7 +7,7 @@ func configSettings() []*Setting {
 			Name: "Include", Section: "Include", Scope: Local, Long: "include", Short: "I",
 			Help:     "read more configuration from this file, directory or built-in configuration",
 			kind:     pathList(pathRule{required: true, words: builtinConfigs}),
-			ForTools: true, hidden: true, built: except(builtinConfigs),
+			ForTools: true, hidden: true, built: full,
 		},
 		{
 			Name: "Profiles", Section: "Config", Scope: Inherit, Long: "profile",

@@ -12,6 +12,10 @@ import (
 // maxExpanded limits what a value may grow to in bytes.
 const maxExpanded = 256 << 10
 
+// maxAllExpanded limits by how many bytes specifiers make a whole
+// configuration longer.
+const maxAllExpanded = 16 << 20
+
 // expand replaces the specifiers in an assignment or a condition of a file.
 // One that is unknown or has no value yet stands for nothing, with a warning.
 func (r *resolver) expand(f *configFile, e ini.Entry, errs, warnings *problems) (string, bool) {

@@ -25,6 +25,9 @@ type Source struct {
 	dir  string // where relative paths in a file start
 }
 
+// BuiltIn reports whether the file is within the program.
+func (s *Source) BuiltIn() bool { return strings.HasPrefix(s.Path, builtinRoot) }
+
 // Role says why a configuration file is read.
 type Role string
 
@@ -122,23 +125,22 @@ const (
 // judge says of all assignments to a setting, lowest layer first, what became
 // of them, by the rules of resolver.assigned.
 func judge(s *Setting, all []Assignment) {
+	var cleared [3]bool // layers with an empty assignment further down
 	for i := len(all) - 1; i >= 0; i-- {
 		a := &all[i]
-		later := all[i+1:]
 		a.Effect = Adds
 		switch {
-		case !s.Collects() && len(later) > 0:
+		case !s.Collects() && i < len(all)-1:
 			a.Effect = Overridden
 		case a.Value == "":
 			a.Effect = Clears
 		case !s.Collects():
 			a.Effect = Sets
 		}
-		for _, l := range later {
-			// Only the command line clears the layers below it.
-			if s.Collects() && l.Effect == Clears && (l.layer == a.layer || l.layer == 2) {
-				a.Effect = Cleared
-			}
+		// Only the command line clears the layers below it.
+		if s.Collects() && (cleared[a.layer] || cleared[2]) {
+			a.Effect = Cleared
 		}
+		cleared[a.layer] = cleared[a.layer] || a.Effect == Clears
 	}
 }

@@ -18,18 +18,6 @@ func TestParseOSRelease(t *testing.T) {
 	}
 }
 
-func FuzzParseOSRelease(f *testing.F) {
-	f.Add("ID=debian\nX=\"a\\\"b\"\n")
-	f.Add("X='")
-	f.Fuzz(func(t *testing.T, in string) {
-		for key := range ParseOSRelease(in) {
-			if key == "" {
-				t.Errorf("empty key from %q", in)
-			}
-		}
-	})
-}
-
 func TestParseSystemdVersion(t *testing.T) {
 	for in, want := range map[string]string{
 		"systemd 252 (252.38-1~deb12u1)\n+PAM": "252",

@@ -89,34 +89,3 @@ func TestPositions(t *testing.T) {
 		t.Error(diff)
 	}
 }
-
-func FuzzParse(f *testing.F) {
-	f.Add("[A]\nx=1\n  2\n# c\n[B]\n")
-	f.Add("[A]\nx=\n\n\ty#z\r\n")
-	f.Add("x=1")
-	f.Fuzz(func(t *testing.T, in string) {
-		entries, err := Parse([]byte(in))
-		if err != nil {
-			return
-		}
-		// What was read and is written again reads the same.
-		var b strings.Builder
-		for _, e := range entries {
-			if e.Key == "" {
-				b.WriteString("[" + e.Section + "]\n")
-				continue
-			}
-			b.WriteString(e.Key + "=" + strings.ReplaceAll(e.Value, "\n", "\n ") + "\n")
-		}
-		again, err := Parse([]byte(b.String()))
-		if err != nil {
-			t.Fatalf("%q: %v", b.String(), err)
-		}
-		for i := range again {
-			again[i].Line, again[i].Column, again[i].EndLine = entries[i].Line, entries[i].Column, entries[i].EndLine
-		}
-		if diff := cmp.Diff(entries, again); diff != "" {
-			t.Fatal(diff)
-		}
-	})
-}
