@@ -20,6 +20,7 @@ var configDiffers = map[string]string{
 	"unknown-setting":              "the reference warns of a misspelt setting and goes on",
 	"unknown-section":              "the reference passes over an unknown section",
 	"uki-profile-unknown-setting":  "the reference warns of a misspelt setting and goes on",
+	"minimum-version-commit":       "the reference refuses a commit when it does not run from a checkout",
 	"image-named-main":             "the reference builds two images of the same name",
 	"subimages-do-not-share-local": "the reference lets local settings of one subimage leak into the next",
 	"epoch-from-environment":       "the reference documents that Environment= counts, and does not look there",

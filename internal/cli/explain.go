@@ -64,15 +64,19 @@ func questions(args []string) ([]question, error) {
 	return list, nil
 }
 
-// answer explains the setting in all images.
+// answer explains the setting in all images, or in those that have to do with the word.
 func (q question) answer(c *config.Config) []config.Explanation {
 	list := config.Explain(c, q.setting)
-	if q.word != "" {
-		for i := range list {
-			list[i] = list[i].About(q.word)
+	if q.word == "" {
+		return list
+	}
+	about := []config.Explanation{}
+	for _, e := range list {
+		if e, ok := e.About(q.word); ok {
+			about = append(about, e)
 		}
 	}
-	return list
+	return about
 }
 
 // explained is the explanation of a setting as data.
@@ -167,7 +171,11 @@ func (x *explainer) setting(q question) {
 	if d := s.DefaultText(); d != "" {
 		fmt.Fprintf(x.w, "  default: %s\n", strings.ReplaceAll(d, "`", ""))
 	}
-	for _, e := range q.answer(x.app.cfg) {
+	answer := q.answer(x.app.cfg)
+	if len(answer) == 0 {
+		fmt.Fprintf(x.w, "\nno file and no image has %s\n", ui.Printable(q.word))
+	}
+	for _, e := range answer {
 		fmt.Fprintf(x.w, "\n%s\n", x.style.Bold("IMAGE "+e.Image))
 		x.value(e)
 		t := &table{}

@@ -47,7 +47,7 @@ func (r *resolver) known(f *configFile, e ini.Entry, errs, warnings *problems) *
 	if strings.HasPrefix(e.Section, "X-") || strings.HasPrefix(e.Key, "X-") {
 		return nil
 	}
-	if !slices.Contains(Sections(), e.Section) {
+	if !slices.Contains(Sections(), e.Section) && e.Section != "Host" { // which [Runtime] was called
 		if e.Key == "" {
 			errs.add(f.keyError(e, fmt.Sprintf("unknown section [%s]", e.Section), didYouMean(e.Section, Sections())))
 		}

@@ -207,6 +207,32 @@ func TestReadEnvironment(t *testing.T) {
 	}
 }
 
+func TestCommitsAreNotChecked(t *testing.T) {
+	dir := t.TempDir()
+	conf := "[Config]\nMinimumVersion=commit:abc\nMinimumVersion=26\n"
+	if err := os.WriteFile(filepath.Join(dir, "mkosi.conf"), []byte(conf), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	c, err := load(t, dir, "summary")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(c.Warnings) != 1 || !strings.Contains(c.Warnings[0].Msg, "commit:abc is not checked") || c.Main().MinimumVersion != "26" {
+		t.Errorf("warnings %v, version %q", c.Warnings, c.Main().MinimumVersion)
+	}
+}
+
+func TestRandomMachineID(t *testing.T) {
+	dir := t.TempDir()
+	c, err := load(t, dir, "summary", "--machine-id=random")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if id := c.Main().MachineId; id == nil || *id == c.Main().Seed {
+		t.Errorf("machine ID %v, seed %v", id, c.Main().Seed)
+	}
+}
+
 func TestWarnings(t *testing.T) {
 	dir := t.TempDir()
 	conf := "[Runtime]\nQemuMem=1G\nPackages=a\n[Content]\nHostname=%i%x\n"

@@ -117,7 +117,7 @@ func defaultArchitecture(r *resolver) any {
 // installed: when the tools are Ubuntu's and the packages are not apt's.
 func defaultKeyFetch(r *resolver) any {
 	switch get[Distribution](r, "Distribution") {
-	case Debian, Kali, Ubuntu, PostmarketOS, Custom:
+	case Debian, Kali, Ubuntu, Custom:
 		return false
 	}
 	switch get[string](r, "ToolsTree") {

@@ -128,15 +128,18 @@ func hasWord(list, word string) bool {
 }
 
 // About leaves only what has to do with one word of a list: the assignments
-// that have it, the empty ones, and the value if it is in there.
-func (e Explanation) About(word string) Explanation {
+// that have it, the empty ones, and the value if it is in there. It returns
+// false if the word is nowhere.
+func (e Explanation) About(word string) (about Explanation, found bool) {
 	e.Value = slices.DeleteFunc(slices.Clone(e.Value), func(v string) bool { return v != word })
 	e.Assignments = slices.DeleteFunc(slices.Clone(e.Assignments), func(s Step) bool { return s.Value != "" && !hasWord(s.Value, word) })
 	e.Skipped = slices.DeleteFunc(slices.Clone(e.Skipped), func(s SkippedAssignment) bool { return !hasWord(s.Value, word) })
+	found = len(e.Value) > 0 || len(e.Skipped) > 0
 	for i, s := range e.Assignments {
 		if s.Value == "" {
 			continue
 		}
+		found = true
 		e.Assignments[i].Value = word
 		if s.Kind == FromFile {
 			e.Assignments[i].Line = wordLine(s.File, s.Line, word)
@@ -145,7 +148,7 @@ func (e Explanation) About(word string) Explanation {
 	for i, s := range e.Skipped {
 		e.Skipped[i].Value, e.Skipped[i].Line = word, wordLine(s.File, s.Line, word)
 	}
-	return e
+	return e, found
 }
 
 // FindSetting returns the setting that a person means: its name in any case,

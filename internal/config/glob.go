@@ -68,3 +68,15 @@ func charClass(pattern string) (class string, length int) {
 func escapePattern(text string) string {
 	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`).Replace(text)
 }
+
+// hiddenMatch reports whether a pattern found a path by matching the dot of a
+// hidden file, which only a written dot may.
+func hiddenMatch(pattern, path string) bool {
+	parts, names := strings.Split(pattern, "/"), strings.Split(path, "/")
+	for i, name := range names {
+		if i < len(parts) && strings.HasPrefix(name, ".") && !strings.HasPrefix(parts[i], ".") {
+			return true
+		}
+	}
+	return false
+}

@@ -25,6 +25,8 @@ type kind struct {
 	// arrange puts the value that one layer collected in order, where the
 	// order of the assignments is not that of the value.
 	arrange func(v any) any
+	// keeps lets an empty assignment change nothing.
+	keeps bool
 	// directory reads a directory that stands for the setting as a default
 	// path; nil when the path itself is the value.
 	directory func(c *place, path string) (any, error)

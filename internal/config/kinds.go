@@ -1,7 +1,6 @@
 package config
 
 import (
-	"errors"
 	"fmt"
 	"math"
 	"path/filepath"
@@ -53,7 +52,7 @@ var (
 	environment       = dict("variables", parseVariable)
 	labels            = dict("NAME=VALUE words", parseLabel)
 
-	minimumVersion = &kind{name: "version", parse: parseMinimumVersion}
+	minimumVersion = &kind{name: "version", parse: parseMinimumVersion, keeps: true}
 	artifacts      = &kind{
 		name:    "list of artifacts",
 		choices: words(allArtifacts),
@@ -325,16 +324,32 @@ func parseLabel(_ *place, text string) (string, string, error) {
 	return name, value, nil
 }
 
-// parseMinimumVersion keeps the highest version.
-func parseMinimumVersion(_ *place, old any, text string) (any, error) {
+// parseMinimumVersion keeps the highest version. Whether the program is as new
+// as a commit of mkosi's history is not known.
+func parseMinimumVersion(c *place, old any, text string) (any, error) {
 	if strings.HasPrefix(text, "commit:") {
-		return nil, errors.New("a commit cannot be compared with a released version")
+		c.warnings.add(&Error{Setting: c.setting.Name,
+			Msg:  fmt.Sprintf("%s=%s is not checked: a commit says nothing about this program", c.setting.Name, text),
+			Hint: "name the release that the configuration needs"})
+		return old, nil
+	}
+	if !c.unread && compareVersions(Version, text) < 0 {
+		return nil, &versionError{text}
 	}
 	if o, ok := old.(string); ok && compareVersions(o, text) > 0 {
 		return o, nil
 	}
 	return text, nil
 }
+
+// versionError is a version that the program does not have.
+type versionError struct{ version string }
+
+func (e *versionError) Error() string {
+	return fmt.Sprintf("the configuration needs mkosi %s, and this is the language of %s", e.version, Version)
+}
+
+func (e *versionError) hint() string { return "use a newer version of the program" }
 
 // parseArtifacts reads a list; a boolean says whether partitions are split,
 // in addition to the default.

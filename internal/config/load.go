@@ -88,7 +88,6 @@ func (l *loader) load(args []argument) error {
 		l.source = configDirectory(l.c.Dir)
 		r.parseTop(l.source, true, visit{role: RoleMain})
 	}
-	l.log.errors.addAll(checkMinimumVersion(r))
 	l.main = r.image()
 	if err := l.resolveTools(r); err != nil {
 		return err
@@ -122,21 +121,6 @@ func configDirectory(dir string) string {
 		}
 	}
 	return dir
-}
-
-func checkMinimumVersion(r *resolver) error {
-	s := Lookup("MinimumVersion")
-	version := get[string](r, s.Name)
-	if version == "" || compareVersions(Version, version) >= 0 {
-		return nil
-	}
-	e := &Error{Setting: s.Name, Msg: fmt.Sprintf("the configuration needs mkosi %s, and this is the language of %s", version, Version)}
-	for _, from := range r.origins(s) {
-		if from.Value == version {
-			e.File, e.Line = from.File, from.Line
-		}
-	}
-	return e
 }
 
 // subimages reads the images of mkosi.images.

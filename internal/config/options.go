@@ -171,9 +171,6 @@ func parseArgs(args []string) (*commandLine, error) {
 	if n := f.ArgsLenAtDash(); n >= 0 {
 		before, rest = before[:n], before[n:]
 	}
-	if len(before) == 0 { // then the verb is the first word after the dashes
-		before, rest = rest, nil
-	}
 	if len(before) > 0 {
 		cl.verb = Verb(before[0])
 		before = before[1:]

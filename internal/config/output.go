@@ -65,21 +65,23 @@ func (img *Image) SplitName(suffix string) string { return img.Output + "." + su
 // BuildSubdirectory returns the directory within BuildDirectory= that is
 // this image's, or "" without a build directory.
 func (img *Image) BuildSubdirectory() string {
-	switch {
-	case img.BuildDirectory == "":
+	if img.BuildDirectory == "" {
 		return ""
-	case img.BuildKey == "-":
+	}
+	key := img.ExpandKey(img.BuildKey)
+	if key == "-" {
 		return img.BuildDirectory
 	}
-	return filepath.Join(img.BuildDirectory, img.ExpandKey(img.BuildKey))
+	return filepath.Join(img.BuildDirectory, key)
 }
 
 // ExpandKey replaces the delayed specifiers, such as &d, in the value of
-// CacheKey= or BuildKey=. Unknown ones stand for nothing.
+// CacheKey= or BuildKey=. Unknown letters stand for nothing; an ampersand
+// before anything else is one.
 func (img *Image) ExpandKey(key string) string {
 	var b strings.Builder
 	for i := 0; i < len(key); i++ {
-		if key[i] != '&' || i+1 == len(key) {
+		if key[i] != '&' || i+1 == len(key) || key[i+1] != '&' && !isAlpha(key[i+1]) {
 			b.WriteByte(key[i])
 			continue
 		}

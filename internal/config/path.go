@@ -93,6 +93,7 @@ func globList() *kind {
 		if err != nil {
 			return nil, fmt.Errorf("looking for %s: %w", text, err)
 		}
+		paths = slices.DeleteFunc(paths, func(p string) bool { return hiddenMatch(pattern, p) })
 		for i, p := range paths {
 			paths[i] = resolvePath(followLost(p, c.warnings))
 		}

@@ -108,7 +108,9 @@ func (r *resolver) assign(l layer, s *Setting, text, dir string, from Origin) er
 		from.Value = hidden
 	}
 	if text == "" {
-		e.clear(from)
+		if !s.kind.keeps {
+			e.clear(from)
+		}
 		return nil
 	}
 	value, err := s.kind.parse(r.place(s, dir), e.value, text)

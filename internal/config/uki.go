@@ -40,26 +40,38 @@ func parseUKIProfile(data []byte) (UKIProfile, error) {
 		if e.Section != "UKIProfile" || e.Key == "" {
 			continue
 		}
-		switch e.Key {
-		case "Profile":
-			for line := range strings.SplitSeq(e.Value, "\n") {
-				key, value, ok := strings.Cut(line, "=")
-				if !ok {
-					return p, &ini.Error{Line: e.Line, Msg: fmt.Sprintf("%q is not of the form NAME=VALUE", line)}
-				}
-				p.Profile[key] = value
-			}
-		case "Cmdline":
-			p.Cmdline = append(p.Cmdline, strings.Fields(e.Value)...)
-		case "SignExpectedPcr":
-			if p.SignExpectedPcr, err = parseBool(e.Value); err != nil {
-				return p, &ini.Error{Line: e.Line, Msg: err.Error()}
-			}
-		default:
-			return p, &ini.Error{Line: e.Line, Msg: fmt.Sprintf("unknown setting %q in [UKIProfile]", e.Key)}
+		if err := p.set(e); err != nil {
+			return p, err
 		}
 	}
 	return p, nil
+}
+
+// set makes one assignment. An empty one goes back to what was there first.
+func (p *UKIProfile) set(e ini.Entry) error {
+	var err error
+	switch {
+	case e.Key == "Profile" && e.Value == "":
+		p.Profile = map[string]string{}
+	case e.Key == "Profile":
+		for line := range strings.SplitSeq(e.Value, "\n") {
+			key, value, _ := strings.Cut(line, "=")
+			p.Profile[strings.TrimSpace(key)] = strings.TrimSpace(value)
+		}
+	case e.Key == "Cmdline" && e.Value == "":
+		p.Cmdline = nil
+	case e.Key == "Cmdline":
+		p.Cmdline = append(p.Cmdline, strings.Fields(e.Value)...)
+	case e.Key == "SignExpectedPcr" && e.Value == "":
+		p.SignExpectedPcr = true
+	case e.Key == "SignExpectedPcr":
+		if p.SignExpectedPcr, err = parseBool(e.Value); err != nil {
+			return &ini.Error{Line: e.Line, Msg: err.Error()}
+		}
+	case !strings.HasPrefix(e.Key, "X-"):
+		return &ini.Error{Line: e.Line, Msg: fmt.Sprintf("unknown setting %q in [UKIProfile]", e.Key)}
+	}
+	return nil
 }
 
 // toolsTree is a path, or "default" for one that is built; no is no tree.

@@ -12,7 +12,7 @@ func Host() host.Facts {
 		Distribution: "debian", Codename: "forky", Architecture: "x86-64", CPUs: 2,
 		SystemdVersion: func() string { return "262" },
 		CACertificates: "/etc/ssl/certs/ca-certificates.crt",
-		Environment:    map[string]string{}, Home: "/root", User: "root",
+		Environment:    map[string]string{"HOME": "/root"}, Home: "/root", User: "root",
 		HomeOf: func(name string) string { return map[string]string{"root": "/root", "nobody": "/nonexistent"}[name] },
 	}
 }
