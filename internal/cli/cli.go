@@ -48,15 +48,16 @@ var verbs map[config.Verb]func(*app, context.Context) error
 
 func init() {
 	verbs = map[config.Verb]func(*app, context.Context) error{
-		config.VerbBuild:      (*app).build,
-		config.VerbCheck:      (*app).check,
-		config.VerbExplain:    (*app).explain,
-		config.VerbCatConfig:  (*app).catConfig,
-		config.VerbClean:      (*app).clean,
-		config.VerbCompletion: (*app).completion,
-		config.VerbGenkey:     (*app).genkey,
-		config.VerbHelp:       (*app).help,
-		config.VerbSummary:    (*app).summary,
+		config.VerbBuild:         (*app).build,
+		config.VerbCheck:         (*app).check,
+		config.VerbExplain:       (*app).explain,
+		config.VerbCatConfig:     (*app).catConfig,
+		config.VerbClean:         (*app).clean,
+		config.VerbCompletion:    (*app).completion,
+		config.VerbDocumentation: (*app).documentation,
+		config.VerbGenkey:        (*app).genkey,
+		config.VerbHelp:          (*app).help,
+		config.VerbSummary:       (*app).summary,
 	}
 }
 

@@ -157,6 +157,9 @@ func ParseVerb(args []string) (Verb, error) {
 func parseArgs(args []string) (*commandLine, error) {
 	cl := &commandLine{verb: VerbBuild}
 	f := cl.flags()
+	if len(args) == 2 && args[0] == string(VerbHelp) && strings.HasPrefix(args[1], "-") {
+		args = []string{args[0], "--", args[1]} // it asks about the option
+	}
 	if err := missingArgument(args); err != nil {
 		return cl, err
 	}

@@ -69,7 +69,7 @@ func Verbs() []Verb {
 func (v Verb) takesArgs() bool {
 	switch v {
 	case VerbExplain, VerbBuild, VerbShell, VerbBoot, VerbVM, VerbSSH, VerbJournalctl, VerbCoredumpctl, VerbSysupdate, VerbBox,
-		VerbDependencies, VerbBurn, VerbDocumentation, VerbCompletion, VerbServe:
+		VerbDependencies, VerbBurn, VerbDocumentation, VerbCompletion, VerbServe, VerbHelp:
 		return true
 	}
 	return false
