@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/mkosi-go/mkosi/internal/config"
+	"github.com/mkosi-go/mkosi/internal/manual"
 	"github.com/mkosi-go/mkosi/internal/ui"
 )
 
@@ -38,7 +39,9 @@ func (a *app) explain(ctx context.Context) error {
 			if i > 0 {
 				fmt.Fprintln(w)
 			}
-			x.setting(q)
+			if err := x.setting(q); err != nil {
+				return err
+			}
 		}
 		return nil
 	})
@@ -164,12 +167,15 @@ func (x *explainer) why(src *config.Source) string {
 }
 
 // setting explains one setting in all images.
-func (x *explainer) setting(q question) {
+func (x *explainer) setting(q question) error {
 	s := q.setting
 	fmt.Fprintf(x.w, "%s [%s], %s, --%s\n", x.style.Heading(s.Name+"="), s.Section, s.Kind(), s.Long)
-	fmt.Fprintf(x.w, "  %s\n", s.Help)
+	meaning, _, _ := strings.Cut(s.Doc(), "\n\n")
+	if err := manual.Terminal(x.w, meaning, x.style, manual.Width(ui.Width(x.app.stdout))); err != nil {
+		return err
+	}
 	if d := s.DefaultText(); d != "" {
-		fmt.Fprintf(x.w, "  default: %s\n", strings.ReplaceAll(d, "`", ""))
+		fmt.Fprintf(x.w, "Default: %s\n", strings.ReplaceAll(d, "`", ""))
 	}
 	answer := q.answer(x.app.cfg)
 	if len(answer) == 0 {
@@ -187,6 +193,7 @@ func (x *explainer) setting(q question) {
 		}
 		t.write(x.w)
 	}
+	return nil
 }
 
 // value writes the value, the words of a list beside each other where they are many.
