@@ -63,6 +63,11 @@ func settingSchema(s *Setting, t reflect.Type) map[string]any {
 		}
 	case t == reflect.TypeFor[Feature]():
 		schema = choiceSchema(words([]Feature{Enabled, Disabled, Auto}))
+	case t == reflect.TypeFor[Compression]():
+		schema = choiceSchema(words([]Compression{CompressionNone, CompressionZstd, CompressionXZ, CompressionBzip2,
+			CompressionGzip, CompressionLZ4, CompressionLZMA}))
+	case t == reflect.TypeFor[[]ManifestFormat]():
+		schema["items"] = choiceSchema(manifestFormat.choices)
 	case t.Kind() == reflect.Slice && t.Elem() != reflect.TypeFor[string]() && len(s.kind.choices) > 0:
 		schema["items"] = choiceSchema(s.kind.choices)
 	}
