@@ -33,7 +33,7 @@ const (
 
 // app is one run of the program.
 type app struct {
-	args   []string
+	line   *config.CommandLine
 	dir    string
 	host   host.Facts
 	stdout io.Writer
@@ -84,7 +84,7 @@ func Main(args []string) (code int) {
 	if err != nil {
 		return (&app{ui: printer}).report(fmt.Errorf("finding the current directory: %w", err))
 	}
-	a := &app{args: args, dir: dir, host: host.Detect(), stdout: os.Stdout, ui: printer}
+	a := &app{line: config.ParseArgs(args), dir: dir, host: host.Detect(), stdout: os.Stdout, ui: printer}
 	err = a.run(ctx)
 	return a.report(err)
 }
@@ -119,7 +119,7 @@ func (a *app) run(ctx context.Context) error {
 	if err := a.enterSession(); err != nil {
 		return err
 	}
-	cfg, err := config.Load(ctx, config.LoadOptions{Args: a.args, Dir: a.dir, Host: a.host, Rand: rand.Reader, Run: host.Output})
+	cfg, err := config.Load(ctx, config.LoadOptions{CommandLine: a.line, Dir: a.dir, Host: a.host, Rand: rand.Reader, Run: host.Output})
 	a.cfg, a.cfgErr = cfg, err
 	if err != nil && !toleratesErrors(cfg) {
 		return err

@@ -59,6 +59,9 @@ func (c *Config) Image(name string) *Image {
 type LoadOptions struct {
 	// Args is the command line without the program's name.
 	Args []string
+	// CommandLine is what [ParseArgs] made of Args, for callers that have
+	// called it already; nil lets Load do it.
+	CommandLine *CommandLine
 	// Dir is the directory that the program was started in, absolute.
 	// Option -C is relative to it.
 	Dir string

@@ -23,8 +23,6 @@ func (s *Setting) Limits() string {
 		return "only that of this machine is supported so far"
 	case len(b.values) > 0:
 		return fmt.Sprintf("only %s are supported so far", strings.Join(b.values, ", "))
-	case len(b.except) > 0:
-		return fmt.Sprintf("%s are not supported yet", strings.Join(b.except, ", "))
 	}
 	return "it is read and checked, and not supported by a build yet"
 }

@@ -14,7 +14,10 @@ import (
 // option that has no use for a configuration, none is read and there are no
 // images.
 func Load(ctx context.Context, o LoadOptions) (*Config, error) {
-	cl, err := parseArgs(o.Args)
+	if o.CommandLine == nil {
+		o.CommandLine = ParseArgs(o.Args)
+	}
+	cl, err := o.CommandLine.line, o.CommandLine.err
 	c := &Config{Options: cl.options, Verb: cl.verb, VerbArgs: cl.verbArgs, Warnings: cl.warnings}
 	if err != nil {
 		return c, err

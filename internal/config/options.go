@@ -142,14 +142,26 @@ func (cl *commandLine) flags() *pflag.FlagSet {
 	return f
 }
 
-// ParseVerb returns what a command line asks for: its verb, or VerbHelp for
-// the options that ask for help or the version.
-func ParseVerb(args []string) (Verb, error) {
-	cl, err := parseArgs(args)
-	if cl.options.Help || cl.options.Version {
-		return VerbHelp, err
+// CommandLine is a command line that was read.
+type CommandLine struct {
+	line *commandLine
+	err  error
+}
+
+// ParseArgs reads a command line. What is wrong with it is told by
+// [CommandLine.Verb] and by [Load].
+func ParseArgs(args []string) *CommandLine {
+	line, err := parseArgs(args)
+	return &CommandLine{line, err}
+}
+
+// Verb returns what the command line asks for: its verb, or VerbHelp for the
+// options that ask for help or the version.
+func (c *CommandLine) Verb() (Verb, error) {
+	if c.line.options.Help || c.line.options.Version {
+		return VerbHelp, c.err
 	}
-	return cl.verb, err
+	return c.line.verb, c.err
 }
 
 // parseArgs reads a command line: options may stand before and after the

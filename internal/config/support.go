@@ -13,15 +13,12 @@ import (
 type support struct {
 	all    bool
 	values []string // as the JSON summary spells them, or yes and no
-	except []string // elements of a list that are not honoured
 	native bool     // only the architecture of the machine
 }
 
 var full = support{all: true}
 
 func only(values ...string) support { return support{values: values} }
-
-func except(words []string) support { return support{except: words} }
 
 // UnsupportedSetting is a setting with a value that a build cannot honour.
 type UnsupportedSetting struct {
@@ -59,8 +56,6 @@ func Unsupported(img *Image) []UnsupportedSetting {
 			u.Reason = fmt.Sprintf("%s= supports only %s, that of this machine, so far", s.Name, img.host)
 		case len(s.built.values) > 0:
 			u.Reason = fmt.Sprintf("%s= supports only %s so far", s.Name, strings.Join(s.built.values, ", "))
-		case len(s.built.except) > 0:
-			u.Reason = fmt.Sprintf("%s= does not support %s yet", s.Name, strings.Join(s.built.except, ", "))
 		}
 		if s.Secret {
 			u.Value = ""
@@ -74,9 +69,6 @@ func Unsupported(img *Image) []UnsupportedSetting {
 func (b support) honours(img *Image, v any) bool {
 	if b.native {
 		return v == img.host
-	}
-	if b.except != nil {
-		return !slices.ContainsFunc(plainList(v), func(word string) bool { return slices.Contains(b.except, word) })
 	}
 	return slices.Contains(b.values, plain(v))
 }
