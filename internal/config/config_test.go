@@ -222,6 +222,17 @@ func TestCommitsAreNotChecked(t *testing.T) {
 	}
 }
 
+func TestEpochOfTheEnvironment(t *testing.T) {
+	for text, want := range map[string]string{"": "", "7": "", "x": "not a whole number", "-7": "before 1970"} {
+		h := testHost()
+		h.Environment = map[string]string{"SOURCE_DATE_EPOCH": text}
+		_, err := Load(t.Context(), LoadOptions{Args: []string{"summary"}, Dir: t.TempDir(), Host: h})
+		if (err != nil) != (want != "") || err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: got %v, want %q", text, err, want)
+		}
+	}
+}
+
 func TestRandomMachineID(t *testing.T) {
 	dir := t.TempDir()
 	c, err := load(t, dir, "summary", "--machine-id=random")

@@ -182,8 +182,14 @@ func drawSeed(source io.Reader) (uuid.UUID, error) {
 }
 
 func defaultEpoch(r *resolver) any {
-	t, err := parseTimestamp(nil, r.o.Host.Environment["SOURCE_DATE_EPOCH"])
+	text := r.o.Host.Environment["SOURCE_DATE_EPOCH"]
+	if text == "" {
+		return nil
+	}
+	t, err := parseTimestamp(nil, text)
 	if err != nil {
+		r.log.errors.add(&Error{Setting: "SourceDateEpoch", Msg: "SOURCE_DATE_EPOCH in the environment: " + err.Error(),
+			Hint: "unset it, or set SourceDateEpoch="})
 		return nil
 	}
 	return t
