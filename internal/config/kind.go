@@ -46,6 +46,7 @@ type place struct {
 	seed    uuid.UUID // what random values of the run are drawn from
 
 	warnings *problems
+	links    links
 	// unread is set for an assignment that does not count. What it names
 	// need not exist.
 	unread bool

@@ -62,7 +62,7 @@ func TestResolvePath(t *testing.T) {
 		dir + "/loop/x":    dir + "/loop/x",
 		dir + "/up":        filepath.Dir(filepath.Dir(dir)),
 	} {
-		if got := resolvePath(in); got != want {
+		if got := links(nil).resolve(in); got != want {
 			t.Errorf("%s: got %s, want %s", in, got, want)
 		}
 	}

@@ -28,7 +28,7 @@ func Load(ctx context.Context, o LoadOptions) (*Config, error) {
 	if cl.options.Help || cl.options.Version || !cl.verb.NeedsConfig() {
 		return c, nil
 	}
-	l := &loader{ctx: ctx, o: &o, c: c}
+	l := &loader{ctx: ctx, o: &o, c: c, log: record{links: links{}}}
 	if err := l.load(cl.arguments); err != nil {
 		return c, err
 	}

@@ -44,7 +44,7 @@ func (r pathRule) check(c *place, text string) (string, error) {
 			return "", err
 		}
 	}
-	return resolvePath(path), nil
+	return c.links.resolve(path), nil
 }
 
 // checkSecret refuses a file that others than its owner and its group may
@@ -95,7 +95,7 @@ func globList() *kind {
 		}
 		paths = slices.DeleteFunc(paths, func(p string) bool { return hiddenMatch(pattern, p) })
 		for i, p := range paths {
-			paths[i] = resolvePath(followLost(p, c.warnings))
+			paths[i] = c.links.resolve(followLost(p, c.warnings))
 		}
 		return paths, nil
 	})
@@ -159,14 +159,34 @@ func purePath(text string) string {
 	return path
 }
 
-// resolvePath takes dots and symbolic links out of an absolute path, of
-// which any part may not exist. A loop of links stays as it is.
-func resolvePath(path string) string {
+// links remembers what symbolic links point to, "" for what is none: the
+// paths of a configuration have most of their directories in common. The zero
+// value asks every time.
+type links map[string]string
+
+// read returns the target of a symbolic link, or "".
+func (l links) read(path string) string {
+	if target, ok := l[path]; ok {
+		return target
+	}
+	target, err := os.Readlink(path)
+	if err != nil {
+		target = ""
+	}
+	if l != nil {
+		l[path] = target
+	}
+	return target
+}
+
+// resolve takes dots and symbolic links out of an absolute path, of which any
+// part may not exist. A loop of links stays as it is.
+func (l links) resolve(path string) string {
 	if strings.HasPrefix(path, builtinRoot) {
 		return filepath.Clean(path)
 	}
 	const maxLinks = 40
-	resolved, rest, links := "/", strings.Split(path, "/"), 0
+	resolved, rest, followed := "/", strings.Split(path, "/"), 0
 	for len(rest) > 0 {
 		part := rest[0]
 		rest = rest[1:]
@@ -178,12 +198,12 @@ func resolvePath(path string) string {
 			continue
 		}
 		next := filepath.Join(resolved, part)
-		link, err := os.Readlink(next)
-		if err != nil {
+		link := l.read(next)
+		if link == "" {
 			resolved = next
 			continue
 		}
-		if links++; links > maxLinks {
+		if followed++; followed > maxLinks {
 			return filepath.Clean(path)
 		}
 		if filepath.IsAbs(link) {

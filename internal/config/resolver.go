@@ -52,6 +52,7 @@ func (e *entry) clear(from Origin) {
 type record struct {
 	errors, warnings problems
 	sources          []*Source
+	links            links
 	expanded         int // bytes that specifiers added to values
 }
 
@@ -138,7 +139,7 @@ func (r *resolver) want(paths []string, from Origin) {
 }
 
 func (r *resolver) place(s *Setting, dir string) *place {
-	return &place{dir: dir, home: r.o.Host.Home, homeOf: r.o.Host.HomeOf, env: r.o.Host.Environment, setting: s, seed: r.seed, warnings: &r.log.warnings}
+	return &place{dir: dir, home: r.o.Host.Home, homeOf: r.o.Host.HomeOf, env: r.o.Host.Environment, setting: s, seed: r.seed, warnings: &r.log.warnings, links: r.log.links}
 }
 
 // assigned returns what the layers make of a setting, nil if it was emptied,
