@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -13,6 +14,14 @@ import (
 // it writes everything twice: without indentation, and then with it.
 func appendJSON(b []byte, v any, depth int) ([]byte, error) {
 	switch v := v.(type) {
+	case nil:
+		return append(b, "null"...), nil
+	case bool:
+		return strconv.AppendBool(b, v), nil
+	case int:
+		return strconv.AppendInt(b, int64(v), 10), nil
+	case int64:
+		return strconv.AppendInt(b, v, 10), nil
 	case string:
 		if plainASCII(v) {
 			return append(append(append(b, '"'), v...), '"'), nil
@@ -29,9 +38,13 @@ func appendJSON(b []byte, v any, depth int) ([]byte, error) {
 				return b, err
 			}
 		}
-		if len(v) > 0 {
-			return appendBreak(b, 0, depth, '}'), nil
+		switch {
+		case v == nil:
+			return append(b, "null"...), nil
+		case len(v) == 0:
+			return append(b, "{}"...), nil
 		}
+		return appendBreak(b, 0, depth, '}'), nil
 	case []any:
 		var err error
 		for i, e := range v {
@@ -40,9 +53,13 @@ func appendJSON(b []byte, v any, depth int) ([]byte, error) {
 				return b, err
 			}
 		}
-		if len(v) > 0 {
-			return appendBreak(b, 0, depth, ']'), nil
+		switch {
+		case v == nil:
+			return append(b, "null"...), nil
+		case len(v) == 0:
+			return append(b, "[]"...), nil
 		}
+		return appendBreak(b, 0, depth, ']'), nil
 	}
 	var buf bytes.Buffer
 	e := json.NewEncoder(&buf)
