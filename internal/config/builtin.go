@@ -28,12 +28,15 @@ func (l *loader) hasDefaultInitrd() bool {
 func (l *loader) defaultInitrd() error {
 	wanted := false
 	for _, img := range append([]*Image{l.main}, l.subs...) {
-		i := slices.Index(img.Initrds, "default")
-		if i < 0 {
+		if !slices.Contains(img.Initrds, "default") {
 			continue
 		}
 		img.Initrds = slices.Clone(img.Initrds)
-		img.Initrds[i] = l.initrdPath()
+		for i, initrd := range img.Initrds {
+			if initrd == "default" {
+				img.Initrds[i] = l.initrdPath()
+			}
+		}
 		if img != l.main {
 			img.Dependencies = append(slices.Clone(img.Dependencies), defaultInitrdName)
 		}

@@ -286,6 +286,15 @@ func defaultPeerCertificate(r *resolver) any {
 
 func defaultClientKey(r *resolver) any { return r.value(Lookup("ProxyClientCertificate")) }
 
+// defaultDelegateRanges gives containers of ordinary users, who have no other
+// way to them, some ranges for containers within.
+func defaultDelegateRanges(r *resolver) any {
+	if r.o.Host.UID == 0 {
+		return 0
+	}
+	return 3
+}
+
 func defaultMachine(r *resolver) any {
 	if r.dir == "" {
 		return nil

@@ -106,7 +106,11 @@ func (l *loader) load(args []argument) error {
 }
 
 func (l *loader) newResolver(image string) (*resolver, error) {
-	return newResolver(l.ctx, l.o, &l.log, l.c.Dir, image)
+	dir := l.c.Dir
+	if l.c.Options.NoDirectory && image != MainImage { // that needs it for the paths on the command line
+		dir = ""
+	}
+	return newResolver(l.ctx, l.o, &l.log, dir, image)
 }
 
 // configDirectory returns the directory itself, or its subdirectory "mkosi"

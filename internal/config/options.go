@@ -200,6 +200,9 @@ func parseArgs(args []string) (*commandLine, error) {
 	if cl.options.All && cl.verb != VerbSummary {
 		return cl, &Error{Setting: "all", Msg: fmt.Sprintf("%s does not take --all", cl.verb), Hint: "it is for mkosi summary"}
 	}
+	if cl.options.RerunBuildScripts && !cl.verb.builds() {
+		return cl, &Error{Setting: "rerun-build-scripts", Msg: fmt.Sprintf("--rerun-build-scripts has no use with %s, which builds nothing", cl.verb)}
+	}
 	if cl.options.GenkeyValidDays < 1 {
 		return cl, &Error{Setting: "genkey-valid-days", Msg: fmt.Sprintf("--genkey-valid-days: %d is not a number of days", cl.options.GenkeyValidDays)}
 	}

@@ -13,6 +13,7 @@ type pathRule struct {
 	required  bool     // it must exist
 	absolute  bool     // it must be written absolute
 	directory bool     // it must be a directory
+	outside   string   // a directory that it must not be in, as it is written
 	secret    bool     // nobody but its owner may read it
 	words     []string // stand for themselves
 }
@@ -26,6 +27,9 @@ func (r pathRule) check(c *place, text string) (string, error) {
 		return "", err
 	}
 	path := followLost(expandPath(c, text), c.warnings)
+	if clean := filepath.Clean(path); r.outside != "" && (clean == r.outside || strings.HasPrefix(clean, r.outside+"/")) {
+		return "", fmt.Errorf("%s is in %s, which the tools tree brings", path, r.outside)
+	}
 	if r.absolute && !absolute(expandHome(c, text)) {
 		return "", fmt.Errorf("%q is not an absolute path", text)
 	}

@@ -87,7 +87,7 @@ func buildSettings() []*Setting {
 		{
 			Name: "ExtraSearchPaths", Section: "Build", Scope: Universal, Long: "extra-search-path",
 			Help: "look for programs here first",
-			kind: pathList(pathRule{required: true}),
+			kind: pathList(pathRule{required: true, outside: "/usr"}),
 		},
 		{
 			Name: "Incremental", Section: "Build", Scope: Universal, Long: "incremental", Short: "i",
@@ -250,8 +250,9 @@ func buildSettings() []*Setting {
 		},
 		{
 			Name: "DelegateRanges", Section: "Build", Scope: MainOnly, Long: "delegate-ranges",
-			Help: "number of further ranges of user numbers to delegate",
-			kind: integer,
+			Help:     "number of further ranges of user numbers to delegate",
+			kind:     integer,
+			fallback: defaultDelegateRanges,
 		},
 	}
 }

@@ -69,7 +69,17 @@ func Verbs() []Verb {
 func (v Verb) takesArgs() bool {
 	switch v {
 	case VerbExplain, VerbBuild, VerbShell, VerbBoot, VerbVM, VerbSSH, VerbJournalctl, VerbCoredumpctl, VerbSysupdate, VerbBox,
-		VerbDependencies, VerbBurn, VerbDocumentation, VerbCompletion, VerbServe, VerbHelp:
+		VerbDependencies, VerbBurn, VerbDocumentation, VerbCompletion, VerbHelp:
+		return true
+	}
+	return false
+}
+
+// builds reports whether the verb makes images, or makes them first where
+// that is asked for.
+func (v Verb) builds() bool {
+	switch v {
+	case VerbBuild, VerbShell, VerbBoot, VerbVM, VerbSysupdate, VerbServe, VerbBurn:
 		return true
 	}
 	return false
