@@ -112,7 +112,7 @@ func (r *resolver) defaultPaths(dir string) {
 		return strings.ContainsAny(first, "*?[") || slices.Contains(names, first)
 	}
 	for _, s := range table {
-		if !r.allowed(s) || r.inherited[s.Name] {
+		if !r.allowed(s) {
 			continue
 		}
 		paths := slices.Clone(s.Paths)

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -90,8 +91,24 @@ func list[T any](name string, split func(string) ([]string, error), parse func(c
 // order of the assignments.
 func sorted(k *kind) *kind {
 	arranged := *k
-	arranged.arrange = func(v any) any { return slices.Sorted(slices.Values(v.([]string))) }
+	arranged.arrange = func(v any) any { return slices.SortedFunc(slices.Values(v.([]string)), comparePackages) }
 	return &arranged
+}
+
+// comparePackages orders what one asks a package manager for: names, then
+// paths, then what is more than a name.
+func comparePackages(a, b string) int {
+	return cmp.Or(cmp.Compare(packageRank(a), packageRank(b)), cmp.Compare(a, b))
+}
+
+func packageRank(word string) int {
+	switch {
+	case strings.HasPrefix(word, "/"):
+		return 1
+	case strings.HasPrefix(word, "("):
+		return 2
+	}
+	return 0
 }
 
 // one makes a parser of single list elements into one that may yield many.

@@ -72,8 +72,6 @@ type resolver struct {
 	cli, local, file layer
 	// current is the layer that files are read into.
 	current layer
-	// inherited names the settings that came from the main image.
-	inherited map[string]bool
 
 	files       []string
 	pending     []pending // includes that were asked for and not read yet
@@ -94,7 +92,7 @@ func newResolver(ctx context.Context, o *LoadOptions, log *record, dir, name str
 	r := &resolver{
 		ctx: ctx, o: o, log: log, dir: dir, name: name, main: name == MainImage,
 		cli: layer{}, local: layer{}, file: layer{},
-		inherited: map[string]bool{}, included: map[string]bool{}, seed: seed,
+		included: map[string]bool{}, seed: seed,
 	}
 	r.current = r.file
 	return r, err
