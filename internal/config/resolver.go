@@ -17,6 +17,7 @@ type layer map[string]*entry
 type entry struct {
 	value   any // of the type of the setting's field, or nil
 	reset   bool
+	own     bool     // something was assigned here, not only passed down
 	origins []Origin // of the value
 	history []Origin // of all assignments, also of those that no longer count
 }
@@ -32,7 +33,7 @@ func (l layer) entry(s *Setting) *entry {
 
 // set keeps a value that includes what earlier assignments made.
 func (e *entry) set(v any, from Origin) {
-	e.value, e.origins, e.history = v, append(e.origins, from), append(e.history, from)
+	e.value, e.origins, e.history, e.own = v, append(e.origins, from), append(e.history, from), true
 }
 
 // add puts a value on top of what is there.
@@ -158,7 +159,7 @@ func (r *resolver) assigned(s *Setting) (value any, ok bool) {
 		}
 		ok = true
 		own := e.value
-		if own != nil && s.kind.arrange != nil {
+		if own != nil && s.kind.arrange != nil && e.own {
 			own = s.kind.arrange(own)
 		}
 		switch {
