@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/mkosi-go/mkosi/internal/config"
 	"github.com/mkosi-go/mkosi/internal/ui"
@@ -126,6 +127,8 @@ func (a *app) diagnostic(e *config.Error, severity ui.Severity) ui.Diagnostic {
 	d := ui.Diagnostic{Severity: severity, Message: relative(e.Msg), File: a.short(e.File), Line: e.Line, Column: e.Column, Length: e.Length}
 	if e.Line > 0 {
 		d.Source = config.SourceLine(e.File, e.Line)
+		// A hidden secret may be longer than what stands for it.
+		d.Length = min(d.Length, max(1, utf8.RuneCountInString(d.Source)-d.Column+1))
 	}
 	if e.Hint != "" {
 		d.Hints = []string{relative(e.Hint)}

@@ -92,7 +92,7 @@ func (c *Config) skipped(src *Source, s *Setting) (list []SkippedAssignment) {
 				continue
 			}
 			a := SkippedAssignment{File: f.path, Line: e.Line, Value: e.Value, Why: src}
-			if s.Secret {
+			if s.hidesText() {
 				a.Value = hidden
 			}
 			list = append(list, a)

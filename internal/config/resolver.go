@@ -105,7 +105,7 @@ func newResolver(ctx context.Context, o *LoadOptions, log *record, dir, name str
 func (r *resolver) assign(l layer, s *Setting, text, dir string, from Origin) error {
 	e := l.entry(s)
 	from.Value = text
-	if s.Secret {
+	if s.hidesText() {
 		from.Value = hidden
 	}
 	if text == "" {
