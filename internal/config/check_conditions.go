@@ -125,7 +125,7 @@ func (k *checker) contradiction(f *configFile, all []requirement) {
 				continue
 			}
 			w := f.valueError(&Setting{Name: r.e.Key}, r.e, fmt.Errorf("this never holds together with %s=%s %s", before.e.Key, before.e.Value, where(f, before)))
-			if before.file == f {
+			if before.file == f && !r.not && !before.not {
 				w.Hint = "put a pipe before each of several values of which one is enough: " + r.e.Key + "=|" + r.text
 			}
 			k.warnings.add(w)
