@@ -140,20 +140,15 @@ func (k *checker) profiles() {
 		}
 		for _, name := range img.Profiles {
 			if !slices.Contains(available, name) {
-				e := img.problem("Profiles", name, fmt.Sprintf("there is no profile %q", name), orElse(didYouMean(name, available),
+				e := img.problem("Profiles", name, fmt.Sprintf("there is no profile %q", name), cmp.Or(didYouMean(name, available),
 					"profiles are files and directories in mkosi.profiles/"))
-				e.Setting, e.Msg = setting, setting+strings.TrimPrefix(e.Msg, "Profiles")
+				if rest, ok := strings.CutPrefix(e.Msg, "Profiles"); ok {
+					e.Setting, e.Msg = setting, setting+rest
+				}
 				k.errors.add(e)
 			}
 		}
 	}
-}
-
-func orElse(hint, other string) string {
-	if hint != "" {
-		return hint
-	}
-	return other
 }
 
 // problem is an error about a word of the value of a setting of an image, at
@@ -170,6 +165,9 @@ func (img *Image) problem(setting, word, msg, hint string) *Error {
 	o := origins[len(origins)-1]
 	if e.File, e.Line = o.File, o.Line; e.File != "" {
 		e.pointAt(word)
+	}
+	if o.Kind == FromOption {
+		e.Msg = "--" + Lookup(setting).Long + ": " + msg
 	}
 	return e
 }

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -220,7 +221,8 @@ func (r *resolver) condition(f *configFile, e ini.Entry, text string) (ok bool, 
 		match = s.matches
 	}
 	if match == nil {
-		return false, f.keyError(e, fmt.Sprintf("there is no condition %q for [%s]", e.Key, e.Section), didYouMean(e.Key, conditionNames()))
+		return false, f.keyError(e, fmt.Sprintf("there is no condition %q for [%s]", e.Key, e.Section),
+			cmp.Or(didYouMean(e.Key, conditionNames()), `mkosi documentation lists under "Conditions" what can be tested`))
 	}
 	if s != nil && e.Key != s.Name {
 		r.log.warnings.add(f.keyError(e, fmt.Sprintf("%s is the old name of %s", e.Key, s.Name), fmt.Sprintf("write %s=", s.Name)))

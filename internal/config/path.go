@@ -38,7 +38,7 @@ func (r pathRule) check(c *place, text string) (string, error) {
 		return path, nil
 	}
 	if r.required && err != nil {
-		return "", fmt.Errorf("%s does not exist", path)
+		return "", &missingError{text, path, r.words}
 	}
 	if r.directory && err == nil && !info.IsDir() {
 		return "", fmt.Errorf("%s is not a directory", path)
@@ -49,6 +49,26 @@ func (r pathRule) check(c *place, text string) (string, error) {
 		}
 	}
 	return c.links.resolve(path), nil
+}
+
+// missingError is a path at which there is nothing.
+type missingError struct {
+	text, path string
+	words      []string // that could have stood there instead
+}
+
+func (e *missingError) Error() string { return e.path + " does not exist" }
+
+// hint names one of the words, or a file beside the path.
+func (e *missingError) hint() string {
+	if hint := didYouMean(e.text, e.words); hint != "" {
+		return hint
+	}
+	names, _ := readDir(filepath.Dir(e.path))
+	if near := nearest(filepath.Base(e.path), names); near != "" {
+		return fmt.Sprintf("did you mean %q?", filepath.Join(filepath.Dir(e.path), near))
+	}
+	return ""
 }
 
 // checkSecret refuses a file that others than its owner and its group may

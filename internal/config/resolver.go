@@ -114,7 +114,9 @@ func (r *resolver) assign(l layer, s *Setting, text, dir string, from Origin) er
 		}
 		return nil
 	}
-	value, err := s.kind.parse(r.place(s, dir), e.value, text)
+	at := r.place(s, dir)
+	at.from = from
+	value, err := s.kind.parse(at, e.value, text)
 	if err != nil {
 		return err
 	}
