@@ -138,7 +138,7 @@ func (a *app) diagnostic(e *config.Error, severity ui.Severity) ui.Diagnostic {
 
 // short writes a path relative to the current directory if it is below.
 func (a *app) short(path string) string {
-	if rel, err := filepath.Rel(a.dir, path); err == nil && filepath.IsAbs(path) && rel != ".." && !strings.HasPrefix(rel, "../") {
+	if rel, err := filepath.Rel(a.dir, path); err == nil && filepath.IsAbs(path) && a.dir != "/" && rel != ".." && !strings.HasPrefix(rel, "../") {
 		return rel
 	}
 	return path

@@ -163,6 +163,7 @@ func (img *Image) problem(setting, word, msg, hint string) *Error {
 		return e
 	}
 	o := origins[len(origins)-1]
+	word = writtenWord(o.Value, word)
 	if e.File, e.Line = o.File, o.Line; e.File != "" {
 		e.pointAt(word)
 	}
@@ -170,6 +171,16 @@ func (img *Image) problem(setting, word, msg, hint string) *Error {
 		e.Msg = "--" + Lookup(setting).Long + ": " + msg
 	}
 	return e
+}
+
+// writtenWord returns the word of a list that is, or else has in it, a word:
+// paths are written with their directories.
+func writtenWord(list, word string) string {
+	words, _ := splitCommas(list)
+	if i := slices.IndexFunc(words, func(w string) bool { return strings.Contains(w, word) }); i >= 0 && word != "" && !slices.Contains(words, word) {
+		word, _, _ = strings.Cut(words[i], ":")
+	}
+	return word
 }
 
 // scripts looks for scripts that cannot be run, and for names of scripts that
@@ -230,7 +241,7 @@ func (k *checker) absent(img *Image) {
 	}
 	for _, t := range img.ExtraTrees {
 		if _, err := stat(t.Source); err != nil && !k.made(img, t.Source) {
-			k.warnings.add(img.problem("ExtraTrees", filepath.Base(t.Source), fmt.Sprintf("%s does not exist", t.Source), ""))
+			k.warnings.add(img.problem("ExtraTrees", filepath.Base(t.Source), whyMissing(t.Source, err), ""))
 		}
 	}
 }
@@ -338,8 +349,16 @@ func (k *checker) reachable(path string) {
 		}
 		k.warnings.add(&Error{File: path, Msg: msg})
 	}
-	if name := filepath.Base(path); slices.Contains([]string{"mkosi.conf.d", "mkosi.profiles", "mkosi.images"}, name) {
+	switch _, err := readDir(path); filepath.Base(path) {
+	case "mkosi.conf.d", "mkosi.images": // where reading tells of errors
 		k.pieces(path)
+	case "mkosi.profiles":
+		k.pieces(path)
+		fallthrough
+	default:
+		if err != nil && isDir(path) {
+			k.warnings.add(&Error{File: path, Msg: "this cannot be read: " + rootCause(err)})
+		}
 	}
 }
 
