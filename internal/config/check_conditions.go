@@ -97,6 +97,7 @@ func (k *checker) profileNames() (names []string) {
 // on something that has one value.
 type requirement struct {
 	file   *configFile
+	group  int       // line of the section's heading
 	e      ini.Entry // the last of them
 	values []string
 	not    bool // for a single value
@@ -116,11 +117,11 @@ func requirements(f *configFile, g group) (list []requirement) {
 		certain := slices.Contains(single, e.Key) && !strings.Contains(text, "%") && text != "uefi"
 		switch {
 		case pipe && certain && !not && (either.values == nil || either.e.Key == e.Key):
-			either = requirement{file: f, e: e, values: append(either.values, text)}
+			either = requirement{file: f, group: g.line, e: e, values: append(either.values, text)}
 		case pipe:
 			known = false
 		case certain:
-			list = append(list, requirement{file: f, e: e, values: []string{text}, not: not})
+			list = append(list, requirement{file: f, group: g.line, e: e, values: []string{text}, not: not})
 		}
 	}
 	if known && either.values != nil {
@@ -156,7 +157,7 @@ func (k *checker) contradiction(f *configFile, all []requirement) {
 				continue
 			}
 			w := f.valueError(&Setting{Name: r.e.Key}, r.e, fmt.Errorf("this never holds together with %s %s", before, where(f, before)))
-			if before.file == f && !r.not && !before.not && len(r.values)+len(before.values) == 2 {
+			if before.file == f && before.group == r.group && !r.not && !before.not && len(r.values)+len(before.values) == 2 {
 				w.Hint = "put a pipe before each of several values of which one is enough: " + r.e.Key + "=|" + r.values[0]
 			}
 			k.warnings.add(w)

@@ -139,6 +139,7 @@ func (p *parser) line(number int, line string) {
 			fail(strayHint(text, len(p.entries) > 0 && p.entries[len(p.entries)-1].Key != ""), "this line is neither a section nor an assignment")
 		}
 		p.stray = number
+		p.early = p.early || strings.HasPrefix(text, "\ufeff") // and perhaps a heading behind it
 	case p.section == "":
 		if !p.early {
 			fail("write a heading such as [Content] above it", "setting %q stands before the first section", key)
@@ -153,6 +154,8 @@ func (p *parser) line(number int, line string) {
 // strayHint says what to do about a line that is no assignment.
 func strayHint(text string, after bool) string {
 	switch {
+	case strings.HasPrefix(text, "\ufeff"):
+		return "save the file without a byte order mark"
 	case strings.HasPrefix(text, ";") || strings.HasPrefix(text, "//"):
 		return "a comment starts with a number sign"
 	case after:

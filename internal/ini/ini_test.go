@@ -99,11 +99,12 @@ func TestErrorsSayWhatToDo(t *testing.T) {
 			in:   "[A]\nx=1\ny\nz\n\nw\n",
 			want: []*Error{{Line: 3, Hint: "indent it if it belongs to the value above"}, {Line: 6, Hint: "indent it if it belongs to the value above"}},
 		},
-		"a name without a value":         {in: "[A]\nx\n", want: []*Error{{Line: 2}}},
-		"a comment of another language":  {in: "; c\n", want: []*Error{{Line: 1, Hint: "a comment starts with a number sign"}}},
-		"a missing heading is told once": {in: "x=1\ny=2\n", want: []*Error{{Line: 1, Hint: "write a heading such as [Content] above it"}}},
-		"a byte that is no text":         {in: "[A]\n\u00e4\xe4\n", want: []*Error{{Line: 2}}},
-		"a zero byte":                    {in: "\n\n\x00", want: []*Error{{Line: 3}}},
+		"a name without a value":             {in: "[A]\nx\n", want: []*Error{{Line: 2}}},
+		"a comment of another language":      {in: "; c\n", want: []*Error{{Line: 1, Hint: "a comment starts with a number sign"}}},
+		"a missing heading is told once":     {in: "x=1\ny=2\n", want: []*Error{{Line: 1, Hint: "write a heading such as [Content] above it"}}},
+		"a byte order mark before a heading": {in: "\ufeff[A]\nx=1\n", want: []*Error{{Line: 1, Hint: "save the file without a byte order mark"}}},
+		"a byte that is no text":             {in: "[A]\n\u00e4\xe4\n", want: []*Error{{Line: 2}}},
+		"a zero byte":                        {in: "\n\n\x00", want: []*Error{{Line: 3}}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := Parse([]byte(tc.in))
