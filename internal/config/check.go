@@ -2,11 +2,7 @@ package config
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
-	"io/fs"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 )
@@ -183,92 +179,6 @@ func writtenWord(list, word string) string {
 	return word
 }
 
-// scripts looks for scripts that cannot be run, and for names of scripts that
-// there are none of.
-func (k *checker) scripts(img *Image) {
-	for _, s := range table {
-		if !strings.HasSuffix(s.Name, "Scripts") {
-			continue
-		}
-		for _, path := range field(img, s).([]string) {
-			if info, err := stat(path); err == nil && info.Mode().IsRegular() && info.Mode()&0o111 == 0 && !img.MakeScriptsExecutable && !strings.HasPrefix(path, builtinRoot) {
-				e := img.problem(s.Name, filepath.Base(path), fmt.Sprintf("%s is not executable", path), fmt.Sprintf("chmod +x %s, or set MakeScriptsExecutable=yes", path))
-				if o := img.defaultFile(s.Name, path); o != nil {
-					e.File, e.Line, e.Column, e.Length = o.File, 0, 0, 0
-				}
-				k.errors.add(e)
-			}
-		}
-		k.unmatched(img, s)
-	}
-}
-
-// defaultFile returns the assignment that a file made by its mere name, nil
-// for one that is named.
-func (img *Image) defaultFile(setting, path string) *Origin {
-	for _, o := range img.Origin(setting) {
-		if o.Kind == FromDefaultFile && o.File == path {
-			return &o
-		}
-	}
-	return nil
-}
-
-// unmatched looks for patterns of scripts that match nothing, which is no
-// mistake for the program.
-func (k *checker) unmatched(img *Image, s *Setting) {
-	for _, o := range img.Origin(s.Name) {
-		if o.Kind != FromFile || o.From != "" || strings.HasPrefix(o.File, builtinRoot) {
-			continue
-		}
-		words, _ := splitCommas(o.Value)
-		for _, word := range words {
-			at := k.c.reader.resolver.place(s, k.c.dirOf(img, o))
-			at.warnings = nil
-			if v, err := s.kind.parse(at, nil, word); err == nil && len(v.([]string)) == 0 && !img.mayMake() {
-				e := &Error{File: o.File, Line: o.Line, Setting: s.Name, Msg: fmt.Sprintf("%s: there is no file %s", s.Name, word)}
-				e.pointAt(word)
-				k.warnings.add(e)
-			}
-		}
-	}
-}
-
-// absent looks for trees that are not there. A build makes some of them.
-func (k *checker) absent(img *Image) {
-	if img.mayMake() {
-		return
-	}
-	for _, t := range img.ExtraTrees {
-		if _, err := stat(t.Source); err != nil && !k.made(img, t.Source) {
-			k.warnings.add(img.problem("ExtraTrees", filepath.Base(t.Source), whyMissing(t.Source, err), ""))
-		}
-	}
-}
-
-// mayMake reports whether the image has scripts that may make files which its
-// configuration names.
-func (img *Image) mayMake() bool { return len(img.SyncScripts) > 0 || len(img.ConfigureScripts) > 0 }
-
-// made reports whether a path lies where builds put their files.
-func (k *checker) made(img *Image, path string) bool {
-	for _, dir := range []string{img.OutputDir(k.c.Dir), img.BuildDirectory, img.CacheDirectory, img.PackageCacheDirectory} {
-		// The directory of the configuration holds everything.
-		if dir != "" && dir != k.c.Dir && strings.HasPrefix(path, dir+"/") {
-			return true
-		}
-	}
-	return false
-}
-
-// dirOf returns where relative paths in an assignment start.
-func (c *Config) dirOf(img *Image, o Origin) string {
-	if src := c.sourceOf(img, o); src != nil {
-		return src.dir
-	}
-	return filepath.Dir(o.File)
-}
-
 // reserved looks for includes with names that a later version of mkosi may
 // give to configurations of its own.
 func (k *checker) reserved(img *Image) {
@@ -284,92 +194,4 @@ func (k *checker) reserved(img *Image) {
 			k.warnings.add(w)
 		}
 	}
-}
-
-// names looks for files whose names are nearly that of one that means
-// something, and for those that have such a name and lead nowhere.
-func (k *checker) names() {
-	known := []string{"mkosi.conf", "mkosi.conf.d", "mkosi.local", "mkosi.local.conf", "mkosi.images", "mkosi.profiles",
-		"mkosi.tools.conf", "mkosi.initrd.conf", "mkosi.output", "mkosi.tools.manifest"}
-	for _, s := range table {
-		known = append(known, s.Paths...)
-		for _, g := range s.Globs {
-			first, _, _ := strings.Cut(g, "/")
-			known = append(known, first)
-		}
-	}
-	seen := map[string]bool{}
-	for _, src := range k.c.Sources {
-		if seen[src.dir] || src.Skipped != nil || strings.HasPrefix(src.dir, builtinRoot) {
-			continue
-		}
-		seen[src.dir] = true
-		names, _ := readDir(src.dir)
-		for _, name := range names {
-			if !strings.HasPrefix(name, "mkosi.") {
-				continue
-			}
-			if slices.Contains(known, name) || matchesGlob(name) {
-				k.reachable(filepath.Join(src.dir, name))
-				continue
-			}
-			if near := nearest(name, known); near != "" && distance(name, near) == 1 {
-				k.warnings.add(&Error{File: filepath.Join(src.dir, name), Msg: "a file of this name means nothing", Hint: fmt.Sprintf("did you mean %q?", near)})
-			}
-		}
-	}
-}
-
-// misspelt are the endings that a piece of configuration may have been meant to
-// have.
-var misspelt = []string{".cnf", ".cfg", ".con", ".cof", ".config"}
-
-// pieces looks at the names in a directory of pieces of configuration, all
-// others of which mean nothing.
-func (k *checker) pieces(dir string) {
-	names, _ := readDir(dir)
-	for _, name := range names {
-		path := filepath.Join(dir, name)
-		switch ext := filepath.Ext(name); {
-		case ext == ".conf":
-			k.reachable(path)
-		case slices.Contains(misspelt, ext) && !isDir(path):
-			k.warnings.add(&Error{File: path, Msg: "a file of this name is not read", Hint: "end its name in .conf"})
-		}
-	}
-}
-
-// reachable reports a file that is there and cannot be looked at: reading
-// takes it for one that is not there.
-func (k *checker) reachable(path string) {
-	if _, err := stat(path); err != nil {
-		msg := "this cannot be read: " + rootCause(err)
-		if target, linkErr := os.Readlink(path); linkErr == nil && errors.Is(err, fs.ErrNotExist) {
-			msg = fmt.Sprintf("this symbolic link leads nowhere: there is no %s", target)
-		}
-		k.warnings.add(&Error{File: path, Msg: msg})
-	}
-	switch _, err := readDir(path); filepath.Base(path) {
-	case "mkosi.conf.d", "mkosi.images": // where reading tells of errors
-		k.pieces(path)
-	case "mkosi.profiles":
-		k.pieces(path)
-		fallthrough
-	default:
-		if err != nil && isDir(path) {
-			k.warnings.add(&Error{File: path, Msg: "this cannot be read: " + rootCause(err)})
-		}
-	}
-}
-
-// matchesGlob reports whether a file is picked up by a pattern.
-func matchesGlob(name string) bool {
-	for _, s := range table {
-		for _, g := range s.Globs {
-			if ok, _ := filepath.Match(g, name); ok {
-				return true
-			}
-		}
-	}
-	return false
 }

@@ -195,7 +195,7 @@ func (r *resolver) failingIn(f *configFile, g group) *Condition {
 
 // conditionText is a condition as it is shown, without its mark.
 func conditionText(e ini.Entry) string {
-	if maySecret(e.Key) { // there is no such condition, but it may be written
+	if s := Lookup(e.Key); s != nil && s.hidesText() { // there is no such condition, but it may be written
 		return e.Key + "=" + hidden
 	}
 	return e.Key + "=" + strings.TrimPrefix(e.Value, "|")
