@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -67,7 +68,7 @@ func (r *resolver) known(f *configFile, e ini.Entry, errs, warnings *problems) *
 	if s == nil {
 		hint := didYouMean(e.Key, settingNames(e.Section))
 		if hint == "" {
-			hint = didYouMean(e.Key, settingNames(""))
+			hint = cmp.Or(didYouMean(e.Key, settingNames("")), "mkosi documentation lists all; names that start with X- are left to others")
 		}
 		unknown(f, e, fmt.Sprintf("unknown setting %q in [%s]", e.Key, e.Section), hint, errs, warnings)
 		return nil

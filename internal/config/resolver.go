@@ -104,7 +104,7 @@ func newResolver(ctx context.Context, o *LoadOptions, log *record, dir, name str
 func (r *resolver) assign(l layer, s *Setting, text, dir string, from Origin) error {
 	e := l.entry(s)
 	from.Value = text
-	if s.Secret {
+	if s.hidesText() {
 		from.Value = hidden
 	}
 	if text == "" {
@@ -113,7 +113,9 @@ func (r *resolver) assign(l layer, s *Setting, text, dir string, from Origin) er
 		}
 		return nil
 	}
-	value, err := s.kind.parse(r.place(s, dir), e.value, text)
+	at := r.place(s, dir)
+	at.from = from
+	value, err := s.kind.parse(at, e.value, text)
 	if err != nil {
 		return err
 	}
