@@ -66,10 +66,7 @@ func (r *resolver) known(f *configFile, e ini.Entry, errs, warnings *problems) *
 		return nil // looking for what was meant takes its time
 	}
 	if s == nil {
-		hint := didYouMean(e.Key, settingNames(e.Section))
-		if hint == "" {
-			hint = cmp.Or(didYouMean(e.Key, settingNames("")), "mkosi documentation lists all; names that start with X- are left to others")
-		}
+		hint := cmp.Or(didYouMean(e.Key, settingNames(e.Section)), didYouMean(e.Key, settingNames("")))
 		unknown(f, e, fmt.Sprintf("unknown setting %q in [%s]", e.Key, e.Section), hint, errs, warnings)
 		return nil
 	}
@@ -94,7 +91,7 @@ func unknown(f *configFile, e ini.Entry, msg, hint string, errs, warnings *probl
 		errs.add(f.keyError(e, msg, hint))
 		return
 	}
-	warnings.add(f.keyError(e, msg+" is passed over", "remove it, or start its name with X- if another program reads it"))
+	warnings.add(f.keyError(e, msg+" is passed over", "mkosi help settings lists all; names that start with X- are left to others"))
 }
 
 // allowed reports whether files of this image may set a setting.
