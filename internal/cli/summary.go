@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"path/filepath"
 	"strings"
 
 	"github.com/mkosi-go/mkosi/internal/config"
@@ -133,12 +132,7 @@ func (s *summaryWriter) origins(origins []config.Origin) string {
 }
 
 // path shortens a path that is below the directory of the configuration.
-func (s *summaryWriter) path(path string) string {
-	if rel, err := filepath.Rel(s.dir, path); err == nil && filepath.IsLocal(rel) {
-		return rel
-	}
-	return path
-}
+func (s *summaryWriter) path(path string) string { return shorten(s.dir, path) }
 
 // catConfig prints the configuration files, each under its name.
 func (a *app) catConfig(ctx context.Context) error {
