@@ -260,10 +260,3 @@ func conditionNames() []string {
 	slices.Sort(names)
 	return names
 }
-
-func didYouMean(text string, candidates []string) string {
-	if near := nearest(text, candidates); near != "" {
-		return fmt.Sprintf("did you mean %q?", near)
-	}
-	return ""
-}
