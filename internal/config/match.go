@@ -212,7 +212,7 @@ func (r *resolver) condition(f *configFile, e ini.Entry, text string) (ok bool, 
 		match = s.matches
 	}
 	if match == nil {
-		return false, f.keyError(e, fmt.Sprintf("there is no condition %q for [%s]", e.Key, e.Section), didYouMean(e.Key, conditionNames()))
+		return false, f.keyError(e, fmt.Sprintf("there is no condition %q for [%s]", e.Key, e.Section), didYouMean(e.Key, Conditions()))
 	}
 	if s != nil && e.Key != s.Name {
 		r.log.warnings.add(f.keyError(e, fmt.Sprintf("%s is the old name of %s", e.Key, s.Name), fmt.Sprintf("write %s=", s.Name)))
@@ -247,7 +247,8 @@ func (r *resolver) actual(name string, s *Setting) string {
 	return ""
 }
 
-func conditionNames() []string {
+// Conditions returns the names of all conditions in order.
+func Conditions() []string {
 	var names []string
 	for name := range otherMatchers {
 		names = append(names, name)
