@@ -144,17 +144,20 @@ func attribute(values []ValueSummary) {
 			}
 		}
 	}
-	named := make([][]Origin, len(values))
-	for i, v := range values {
-		for _, o := range naming(v.Text, byWord) {
-			named[i] = append(named[i], v.Origins[o])
+	named := map[string][]Origin{} // by element, which may repeat
+	for _, v := range values {
+		if named[v.Text] != nil {
+			continue
 		}
-		if named[i] == nil {
+		for _, o := range naming(v.Text, byWord) {
+			named[v.Text] = append(named[v.Text], v.Origins[o])
+		}
+		if named[v.Text] == nil {
 			return
 		}
 	}
-	for i := range values {
-		values[i].Origins = named[i]
+	for i, v := range values {
+		values[i].Origins = named[v.Text]
 	}
 }
 
