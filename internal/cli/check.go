@@ -122,23 +122,42 @@ func (a *app) writeJSON(v any) error {
 
 // diagnostic shows an error of the configuration with the line that it is about.
 func (a *app) diagnostic(e *config.Error, severity ui.Severity) ui.Diagnostic {
-	// Paths below the current directory are as one would type them.
-	relative := func(text string) string { return strings.ReplaceAll(text, a.dir+"/", "") }
-	d := ui.Diagnostic{Severity: severity, Message: relative(e.Msg), File: a.short(e.File), Line: e.Line, Column: e.Column, Length: e.Length}
+	d := ui.Diagnostic{Severity: severity, Message: a.relative(e.Msg), File: a.short(e.File), Line: e.Line, Column: e.Column, Length: e.Length}
 	if e.Line > 0 {
 		d.Source = config.SourceLine(e.File, e.Line)
 		// A hidden secret may be longer than what stands for it.
 		d.Length = min(d.Length, max(1, utf8.RuneCountInString(d.Source)-d.Column+1))
 	}
 	if e.Hint != "" {
-		d.Hints = []string{relative(e.Hint)}
+		d.Hints = []string{a.relative(e.Hint)}
 	}
 	return d
 }
 
+// relative writes the paths in a text that are below the current directory as one would type them. The directory's name
+// may also stand in the middle of a longer path, which stays as it is.
+func (a *app) relative(text string) string {
+	dir := a.dir + "/"
+	var b strings.Builder
+	for {
+		at := strings.Index(text, dir)
+		if at < 0 {
+			return b.String() + text
+		}
+		b.WriteString(text[:at])
+		if at > 0 && !strings.ContainsRune(" \t\n\"'(=:,", rune(text[at-1])) {
+			b.WriteString(dir)
+		}
+		text = text[at+len(dir):]
+	}
+}
+
 // short writes a path relative to the current directory if it is below.
-func (a *app) short(path string) string {
-	if rel, err := filepath.Rel(a.dir, path); err == nil && filepath.IsAbs(path) && a.dir != "/" && rel != ".." && !strings.HasPrefix(rel, "../") {
+func (a *app) short(path string) string { return shorten(a.dir, path) }
+
+// shorten writes a path relative to a directory if it is below.
+func shorten(dir, path string) string {
+	if rel, err := filepath.Rel(dir, path); err == nil && filepath.IsLocal(rel) && dir != "/" {
 		return rel
 	}
 	return path

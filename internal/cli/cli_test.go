@@ -51,3 +51,18 @@ func TestReportExitCodes(t *testing.T) {
 type discard struct{}
 
 func (discard) Write(b []byte) (int, error) { return len(b), nil }
+
+func TestPathsInMessagesAreShortenedOnlyWhereTheyBegin(t *testing.T) {
+	a := &app{dir: "/srv"}
+	for text, want := range map[string]string{
+		"/srv/a does not exist":     "a does not exist",
+		`"/srv/a" and /srv/b`:       `"a" and b`,
+		"/var/srv/a does not exist": "/var/srv/a does not exist",
+		"a:/srv/b":                  "a:b",
+		"/srv is not a file":        "/srv is not a file",
+	} {
+		if got := a.relative(text); got != want {
+			t.Errorf("relative(%q) = %q, want %q", text, got, want)
+		}
+	}
+}

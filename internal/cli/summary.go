@@ -4,8 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"path/filepath"
-	"slices"
 	"strings"
 
 	"github.com/mkosi-go/mkosi/internal/config"
@@ -96,17 +94,25 @@ func (s *summaryWriter) table(img config.ImageSummary) ui.Table {
 // before it.
 func (s *summaryWriter) rows(setting config.SettingSummary) [][3]string {
 	var rows [][3]string
-	name, before := setting.Name, ""
-	for _, v := range setting.Values {
-		origin := s.origins(v.Origins)
-		row := [3]string{name, ui.Printable(v.Text), ui.Printable(origin)}
-		if origin == before {
-			row[2] = ""
+	name, before, origin := setting.Name, "", ""
+	for i, v := range setting.Values {
+		// Elements that share all origins of a long list would take the square of its length.
+		if i == 0 || !sameSlice(v.Origins, setting.Values[i-1].Origins) {
+			origin = s.origins(v.Origins)
+		}
+		row := [3]string{name, ui.Printable(v.Text)}
+		if origin != before {
+			row[2] = ui.Printable(origin)
 		}
 		name, before = "", origin
 		rows = append(rows, row)
 	}
 	return rows
+}
+
+// sameSlice reports whether two slices are one.
+func sameSlice[T any](a, b []T) bool {
+	return len(a) == len(b) && (len(a) == 0 || &a[0] == &b[0])
 }
 
 // origins says in short where a value comes from.
@@ -115,22 +121,18 @@ func (s *summaryWriter) origins(origins []config.Origin) string {
 		return "default"
 	}
 	var words []string
+	seen := map[string]bool{}
 	for _, o := range origins {
 		o.File = s.path(o.File)
-		if word := o.String(); !slices.Contains(words, word) {
-			words = append(words, word)
+		if word := o.String(); !seen[word] {
+			words, seen[word] = append(words, word), true
 		}
 	}
 	return strings.Join(words, ", ")
 }
 
 // path shortens a path that is below the directory of the configuration.
-func (s *summaryWriter) path(path string) string {
-	if rel, err := filepath.Rel(s.dir, path); err == nil && filepath.IsLocal(rel) {
-		return rel
-	}
-	return path
-}
+func (s *summaryWriter) path(path string) string { return shorten(s.dir, path) }
 
 // catConfig prints the configuration files, each under its name.
 func (a *app) catConfig(ctx context.Context) error {

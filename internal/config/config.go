@@ -2,8 +2,8 @@
 // files and command line in, complete images out.
 //
 // Everything is driven by one table of settings. Loading reads files and
-// returns data: it builds nothing, runs nothing and asks nothing of the
-// machine that is not in [host.Facts].
+// returns data: it builds nothing, asks nothing of the machine that is not in
+// [host.Facts], and runs nothing but what [LoadOptions.Run] does.
 package config
 
 import (

@@ -25,7 +25,7 @@ var credentials = &kind{
 		return append(slices.Clone(before), values...), nil
 	},
 	merge:     func(low, high any) any { return slices.Concat(low.([]Credential), high.([]Credential)) },
-	directory: func(c *place, path string) (any, error) { return readCredentials(c, path) },
+	directory: func(_ *place, path string) (any, error) { return readCredentials(path) },
 }
 
 func wordCredentials(_ *place, text string) ([]Credential, error) {
@@ -53,7 +53,7 @@ func pathCredentials(c *place, text string) ([]Credential, error) {
 	case err != nil:
 		return nil, &credentialError{}
 	case info.IsDir():
-		return readCredentials(c, path)
+		return readCredentials(path)
 	}
 	return []Credential{{Name: filepath.Base(path), Path: path}}, nil
 }
@@ -68,7 +68,7 @@ func (e *credentialError) hint() string {
 	return "write NAME=VALUE words, or one path of a file or directory"
 }
 
-func readCredentials(_ *place, dir string) ([]Credential, error) {
+func readCredentials(dir string) ([]Credential, error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return nil, fmt.Errorf("reading credentials: %w", err)

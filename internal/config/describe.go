@@ -10,9 +10,6 @@ import (
 // Condition reports whether a condition can test the setting.
 func (s *Setting) Condition() bool { return s.matches != nil }
 
-// Conditions returns the names of all conditions in order.
-func Conditions() []string { return conditionNames() }
-
 // Limits says in a clause what of the setting a build does not honour yet,
 // "" if it honours everything.
 func (s *Setting) Limits() string {

@@ -123,36 +123,10 @@ func (s *Setting) DefaultText() string {
 
 // plainDefault writes the fixed default as an assignment would.
 func (s *Setting) plainDefault() string {
-	switch v := s.Default.(type) {
-	case Feature:
-		switch v {
-		case Enabled:
-			return "yes"
-		case Disabled:
-			return "no"
-		}
-	case int64:
-		if s.kind == fixedSize {
-			return plainSize(v)
-		}
-		if s.kind == vsockCID && v == VSockCIDAuto {
-			return "auto"
-		}
+	if text := specialText(s, s.Default); text != "" {
+		return text
 	}
 	return strings.Join(plainList(s.Default), ",")
-}
-
-// plainSize writes a number of bytes in the largest unit that divides it.
-func plainSize(n int64) string {
-	for _, unit := range []struct {
-		size int64
-		name string
-	}{{1 << 30, "G"}, {1 << 20, "M"}, {1 << 10, "K"}} {
-		if n%unit.size == 0 {
-			return fmt.Sprint(n/unit.size) + unit.name
-		}
-	}
-	return fmt.Sprint(n)
 }
 
 // Doc returns what the verb does, in the subset of Markdown of

@@ -109,7 +109,7 @@ var assignment = regexp.MustCompile("`([A-Z][A-Za-z]*)=[^`]*`")
 func TestWordsNameOnlySettingsThatExist(t *testing.T) {
 	// Of other programs, and what stands for any name.
 	foreign := []string{"CopyFiles", "NAME"}
-	known := slices.Concat(settingNames(""), conditionNames(), foreign)
+	known := slices.Concat(settingNames(""), Conditions(), foreign)
 	eachDocFile(t, func(file, text string) {
 		for i, line := range strings.Split(text, "\n") {
 			for _, m := range assignment.FindAllStringSubmatch(line, -1) {

@@ -60,6 +60,7 @@ func TestLargeFiles(t *testing.T) {
 					if _, err := JSON(c); err != nil {
 						t.Error(err)
 					}
+					Summarize(c, false)
 				}
 				Check(c, err)
 			})

@@ -222,7 +222,7 @@ func (r *resolver) condition(f *configFile, e ini.Entry, text string) (ok bool, 
 	}
 	if match == nil {
 		return false, f.keyError(e, fmt.Sprintf("there is no condition %q for [%s]", e.Key, e.Section),
-			cmp.Or(didYouMean(e.Key, conditionNames()), `mkosi documentation lists under "Conditions" what can be tested`))
+			cmp.Or(didYouMean(e.Key, Conditions()), `mkosi documentation lists under "Conditions" what can be tested`))
 	}
 	if s != nil && e.Key != s.Name {
 		r.log.warnings.add(f.keyError(e, fmt.Sprintf("%s is the old name of %s", e.Key, s.Name), fmt.Sprintf("write %s=", s.Name)))
@@ -257,7 +257,8 @@ func (r *resolver) actual(name string, s *Setting) string {
 	return ""
 }
 
-func conditionNames() []string {
+// Conditions returns the names of all conditions in order.
+func Conditions() []string {
 	var names []string
 	for name := range otherMatchers {
 		names = append(names, name)
@@ -269,11 +270,4 @@ func conditionNames() []string {
 	}
 	slices.Sort(names)
 	return names
-}
-
-func didYouMean(text string, candidates []string) string {
-	if near := nearest(text, candidates); near != "" {
-		return fmt.Sprintf("did you mean %q?", near)
-	}
-	return ""
 }

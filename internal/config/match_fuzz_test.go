@@ -45,7 +45,7 @@ func sign(n int) int { return max(-1, min(1, n)) }
 // FuzzCondition expects that a condition holds, or that its opposite does,
 // unless it is wrong.
 func FuzzCondition(f *testing.F) {
-	names := conditionNames()
+	names := Conditions()
 	for i := range names {
 		for _, value := range []string{"debian", ">=1~rc1", "a*[b-]?", "%i%v%%", "A=b", "no", "x86-64", "|x", "=", "mkosi.conf"} {
 			f.Add(i, value)

@@ -132,26 +132,46 @@ func summarize(img *Image, s *Setting) SettingSummary {
 // attribute leaves each element of a list only the origins that name it, if
 // every element is named by one.
 func attribute(values []ValueSummary) {
-	named := make([][]Origin, len(values))
-	for i, v := range values {
-		for _, o := range v.Origins {
-			if slices.ContainsFunc(originWords(o), func(word string) bool { return names(word, v.Text) }) {
-				named[i] = append(named[i], o)
+	// The origins that have a word, after an equals sign, and after a slash
+	// those with a path whose end it is.
+	byWord := map[string][]int{}
+	for i, o := range values[0].Origins {
+		for _, word := range originWords(o) {
+			for _, w := range []string{"=" + word, "/" + strings.TrimPrefix(word, "./")} {
+				if list := byWord[w]; len(list) == 0 || list[len(list)-1] != i {
+					byWord[w] = append(list, i)
+				}
 			}
 		}
-		if named[i] == nil {
+	}
+	named := map[string][]Origin{} // by element, which may repeat
+	for _, v := range values {
+		if named[v.Text] != nil {
+			continue
+		}
+		for _, o := range naming(v.Text, byWord) {
+			named[v.Text] = append(named[v.Text], v.Origins[o])
+		}
+		if named[v.Text] == nil {
 			return
 		}
 	}
-	for i := range values {
-		values[i].Origins = named[i]
+	for i, v := range values {
+		values[i].Origins = named[v.Text]
 	}
 }
 
-// names reports whether an element comes from a word: it is the word, or the
-// path that the word is relative to some directory.
-func names(word, element string) bool {
-	return word == element || strings.HasSuffix(element, "/"+strings.TrimPrefix(word, "./"))
+// naming returns the origins that an element comes from: those with the word
+// that it is, or with a path that it is below some directory.
+func naming(element string, byWord map[string][]int) []int {
+	found := slices.Clone(byWord["="+element])
+	for i := range len(element) {
+		if element[i] == '/' {
+			found = append(found, byWord[element[i:]]...)
+		}
+	}
+	slices.Sort(found)
+	return slices.Compact(found)
 }
 
 // originWords returns all that can be a word of an assignment, by whatever

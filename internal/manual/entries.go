@@ -42,15 +42,12 @@ func optionNames(short, long, argument string) string {
 	return name
 }
 
-// Fact is a short thing to know about a setting.
-type Fact struct{ Name, Text string }
-
-// Facts returns what the settings table knows about a setting.
-func Facts(s *config.Setting) []Fact {
-	var list []Fact
+// facts lists what the settings table knows about a setting.
+func facts(s *config.Setting) string {
+	var list strings.Builder
 	add := func(name, text string) {
 		if text != "" {
-			list = append(list, Fact{name, text})
+			fmt.Fprintf(&list, "- *%s*: %s\n", name, text)
 		}
 	}
 	kind := s.Kind()
@@ -79,16 +76,7 @@ func Facts(s *config.Setting) []Fact {
 	}
 	add("Old names", strings.Join(append(code(suffixed(s.OldNames, "=")), code(prefixed("--", s.OldLong))...), ", "))
 	add("Limits", s.Limits())
-	return list
-}
-
-// facts writes them as a list.
-func facts(s *config.Setting) string {
-	var b strings.Builder
-	for _, f := range Facts(s) {
-		fmt.Fprintf(&b, "- *%s*: %s\n", f.Name, f.Text)
-	}
-	return b.String()
+	return list.String()
 }
 
 func scope(s *config.Setting) string {

@@ -27,6 +27,7 @@ var others = [][]string{
 	{"--distribution=debian", "--architecture=s390x"},
 	{"--distribution=postmarketos", "--architecture=arm64"},
 	{"--distribution=centos", "--repositories=epel,hyperscale-packages-experimental"},
+	{"--distribution=debian", "--format=uki"},
 }
 
 // profiles returns the profiles of a configuration, and "" for none.
