@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/mkosi-go/mkosi/internal/config"
 	"github.com/mkosi-go/mkosi/internal/ui"
@@ -126,6 +127,8 @@ func (a *app) diagnostic(e *config.Error, severity ui.Severity) ui.Diagnostic {
 	d := ui.Diagnostic{Severity: severity, Message: relative(e.Msg), File: a.short(e.File), Line: e.Line, Column: e.Column, Length: e.Length}
 	if e.Line > 0 {
 		d.Source = config.SourceLine(e.File, e.Line)
+		// A hidden secret may be longer than what stands for it.
+		d.Length = min(d.Length, max(1, utf8.RuneCountInString(d.Source)-d.Column+1))
 	}
 	if e.Hint != "" {
 		d.Hints = []string{relative(e.Hint)}
@@ -135,7 +138,7 @@ func (a *app) diagnostic(e *config.Error, severity ui.Severity) ui.Diagnostic {
 
 // short writes a path relative to the current directory if it is below.
 func (a *app) short(path string) string {
-	if rel, err := filepath.Rel(a.dir, path); err == nil && filepath.IsAbs(path) && rel != ".." && !strings.HasPrefix(rel, "../") {
+	if rel, err := filepath.Rel(a.dir, path); err == nil && filepath.IsAbs(path) && a.dir != "/" && rel != ".." && !strings.HasPrefix(rel, "../") {
 		return rel
 	}
 	return path

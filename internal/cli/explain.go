@@ -94,7 +94,7 @@ type explained struct {
 
 func (a *app) explainJSON(questions []question) any {
 	if len(questions) == 0 {
-		return a.cfg.Sources
+		return append([]*config.Source{}, a.cfg.Sources...)
 	}
 	list := []explained{}
 	for _, q := range questions {

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -48,24 +49,31 @@ func (r *resolver) known(f *configFile, e ini.Entry, errs, warnings *problems) *
 		return nil
 	}
 	if !slices.Contains(Sections(), e.Section) && e.Section != "Host" { // which [Runtime] was called
-		if e.Key == "" {
-			errs.add(f.keyError(e, fmt.Sprintf("unknown section [%s]", e.Section), didYouMean(e.Section, Sections())))
+		if e.Key == "" && !warnings.full() {
+			unknown(f, e, fmt.Sprintf("unknown section [%s]", e.Section), didYouMean(e.Section, Sections()), errs, warnings)
 		}
 		return nil
 	}
 	if e.Key == "" {
 		return nil
 	}
-	s := Lookup(e.Key)
+	name, marked := strings.CutPrefix(e.Key, "@") // which meant that other assignments count first
+	if marked {
+		warnings.add(f.keyError(e, fmt.Sprintf("the at sign before %s means nothing any more", name), fmt.Sprintf("write %s=", name)))
+	}
+	s := Lookup(name)
+	if s == nil && warnings.full() {
+		return nil // looking for what was meant takes its time
+	}
 	if s == nil {
 		hint := didYouMean(e.Key, settingNames(e.Section))
 		if hint == "" {
-			hint = didYouMean(e.Key, settingNames(""))
+			hint = cmp.Or(didYouMean(e.Key, settingNames("")), "mkosi documentation lists all; names that start with X- are left to others")
 		}
-		errs.add(f.keyError(e, fmt.Sprintf("unknown setting %q in [%s]", e.Key, e.Section), hint))
+		unknown(f, e, fmt.Sprintf("unknown setting %q in [%s]", e.Key, e.Section), hint, errs, warnings)
 		return nil
 	}
-	if e.Key != s.Name {
+	if name != s.Name {
 		warnings.add(f.keyError(e, fmt.Sprintf("%s is the old name of %s", e.Key, s.Name), fmt.Sprintf("write %s=", s.Name)))
 	}
 	if e.Section != s.Section {
@@ -76,6 +84,17 @@ func (r *resolver) known(f *configFile, e ini.Entry, errs, warnings *problems) *
 		return nil
 	}
 	return s
+}
+
+// unknown says that there is no such name: an error if it looks like one that
+// there is, which somebody meant and does not get, and else a warning, since
+// older versions of mkosi had more.
+func unknown(f *configFile, e ini.Entry, msg, hint string, errs, warnings *problems) {
+	if hint != "" {
+		errs.add(f.keyError(e, msg, hint))
+		return
+	}
+	warnings.add(f.keyError(e, msg+" is passed over", "remove it, or start its name with X- if another program reads it"))
 }
 
 // allowed reports whether files of this image may set a setting.
@@ -112,7 +131,7 @@ func (r *resolver) defaultPaths(dir string) {
 		return strings.ContainsAny(first, "*?[") || slices.Contains(names, first)
 	}
 	for _, s := range table {
-		if !r.allowed(s) || r.inherited[s.Name] {
+		if !r.allowed(s) {
 			continue
 		}
 		paths := slices.Clone(s.Paths)

@@ -102,7 +102,6 @@ func (r *resolver) preset(name string, v any, main *Image, setting string) {
 		e.value = owned(v)
 	}
 	r.file[name] = e
-	r.inherited[name] = true
 }
 
 // resolveTools replaces the word "default" as the tools tree of the main

@@ -1,8 +1,8 @@
 package config
 
 import (
+	"cmp"
 	"fmt"
-	"path/filepath"
 	"slices"
 	"strings"
 )
@@ -27,13 +27,29 @@ func Check(c *Config, loadErr error) Report {
 		k.files()
 		k.profiles()
 		k.names()
-		for _, img := range c.Images {
+		for _, img := range c.shown() {
 			k.effects(img)
 			k.reserved(img)
 			k.scripts(img)
+			k.absent(img)
 		}
 	}
-	return Report{Errors: k.errors.list, Warnings: k.warnings.list}
+	return Report{Errors: inFileOrder(k.errors.list), Warnings: inFileOrder(k.warnings.list)}
+}
+
+// inFileOrder puts the problems of a file together, in the order of its
+// lines.
+func inFileOrder(list []*Error) []*Error {
+	first := map[string]int{}
+	for i, e := range list {
+		if _, ok := first[e.File]; !ok {
+			first[e.File] = i
+		}
+	}
+	slices.SortStableFunc(list, func(a, b *Error) int {
+		return cmp.Or(cmp.Compare(first[a.File], first[b.File]), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
+	})
+	return list
 }
 
 // checker collects what Check finds.
@@ -110,53 +126,57 @@ func (k *checker) profiles() {
 	}
 	// A profile may be nothing but a word for conditions to ask for.
 	available = append(available, k.asked...)
-	for _, img := range k.c.Images {
+	for _, img := range k.c.shown() {
+		setting := "Profiles"
+		switch img.Image {
+		case toolsName:
+			setting = "ToolsTreeProfiles"
+		case defaultInitrdName:
+			setting = "InitrdProfiles"
+		}
 		for _, name := range img.Profiles {
 			if !slices.Contains(available, name) {
-				k.errors.add(img.problem("Profiles", name, fmt.Sprintf("there is no profile %q", name), orElse(didYouMean(name, available),
-					"profiles are files and directories in mkosi.profiles/")))
-			}
-		}
-	}
-}
-
-func orElse(hint, other string) string {
-	if hint != "" {
-		return hint
-	}
-	return other
-}
-
-// problem is an error about a word of the value of a setting of an image, at
-// the place where it was assigned last.
-func (img *Image) problem(setting, word, msg, hint string) *Error {
-	e := &Error{Setting: setting, Msg: setting + ": " + msg, Hint: hint}
-	for _, o := range slices.Backward(img.Origin(setting)) {
-		if o.File != "" {
-			e.File, e.Line = o.File, o.Line
-			e.pointAt(word)
-			break
-		}
-	}
-	return e
-}
-
-// scripts looks for scripts that cannot be run.
-func (k *checker) scripts(img *Image) {
-	if img.MakeScriptsExecutable {
-		return
-	}
-	for _, s := range table {
-		if !strings.HasSuffix(s.Name, "Scripts") {
-			continue
-		}
-		for _, path := range field(img, s).([]string) {
-			if info, err := stat(path); err == nil && info.Mode().IsRegular() && info.Mode()&0o111 == 0 && !strings.HasPrefix(path, builtinRoot) {
-				e := img.problem(s.Name, filepath.Base(path), fmt.Sprintf("%s is not executable", path), fmt.Sprintf("chmod +x %s, or set MakeScriptsExecutable=yes", path))
+				e := img.problem("Profiles", name, fmt.Sprintf("there is no profile %q", name), cmp.Or(didYouMean(name, available),
+					"profiles are files and directories in mkosi.profiles/"))
+				if rest, ok := strings.CutPrefix(e.Msg, "Profiles"); ok {
+					e.Setting, e.Msg = setting, setting+rest
+				}
 				k.errors.add(e)
 			}
 		}
 	}
+}
+
+// problem is an error about a word of the value of a setting of an image, at
+// the place where that was assigned last.
+func (img *Image) problem(setting, word, msg, hint string) *Error {
+	e := &Error{Setting: setting, Msg: setting + ": " + msg, Hint: hint}
+	origins := slices.DeleteFunc(slices.Clone(img.Origin(setting)), func(o Origin) bool { return !strings.Contains(o.Value, word) })
+	if len(origins) == 0 { // a specifier stands for the word
+		origins = img.Origin(setting)
+	}
+	if len(origins) == 0 {
+		return e
+	}
+	o := origins[len(origins)-1]
+	word = writtenWord(o.Value, word)
+	if e.File, e.Line = o.File, o.Line; e.File != "" {
+		e.pointAt(word)
+	}
+	if o.Kind == FromOption {
+		e.Msg = "--" + Lookup(setting).Long + ": " + msg
+	}
+	return e
+}
+
+// writtenWord returns the word of a list that is, or else has in it, a word:
+// paths are written with their directories.
+func writtenWord(list, word string) string {
+	words, _ := splitCommas(list)
+	if i := slices.IndexFunc(words, func(w string) bool { return strings.Contains(w, word) }); i >= 0 && word != "" && !slices.Contains(words, word) {
+		word, _, _ = strings.Cut(words[i], ":")
+	}
+	return word
 }
 
 // reserved looks for includes with names that a later version of mkosi may
@@ -174,46 +194,4 @@ func (k *checker) reserved(img *Image) {
 			k.warnings.add(w)
 		}
 	}
-}
-
-// names looks for files whose names are nearly that of one that means
-// something.
-func (k *checker) names() {
-	known := []string{"mkosi.conf", "mkosi.conf.d", "mkosi.local", "mkosi.local.conf", "mkosi.images", "mkosi.profiles",
-		"mkosi.tools.conf", "mkosi.initrd.conf", "mkosi.output", "mkosi.tools.manifest"}
-	for _, s := range table {
-		known = append(known, s.Paths...)
-		for _, g := range s.Globs {
-			first, _, _ := strings.Cut(g, "/")
-			known = append(known, first)
-		}
-	}
-	seen := map[string]bool{}
-	for _, src := range k.c.Sources {
-		if seen[src.dir] || src.Skipped != nil || strings.HasPrefix(src.dir, builtinRoot) {
-			continue
-		}
-		seen[src.dir] = true
-		names, _ := readDir(src.dir)
-		for _, name := range names {
-			if !strings.HasPrefix(name, "mkosi.") || slices.Contains(known, name) || matchesGlob(name) {
-				continue
-			}
-			if near := nearest(name, known); near != "" && distance(name, near) <= 2 {
-				k.warnings.add(&Error{File: filepath.Join(src.dir, name), Msg: "a file of this name means nothing", Hint: fmt.Sprintf("did you mean %q?", near)})
-			}
-		}
-	}
-}
-
-// matchesGlob reports whether a file is picked up by a pattern.
-func matchesGlob(name string) bool {
-	for _, s := range table {
-		for _, g := range s.Globs {
-			if ok, _ := filepath.Match(g, name); ok {
-				return true
-			}
-		}
-	}
-	return false
 }

@@ -93,27 +93,59 @@ func (k *checker) profileNames() (names []string) {
 	return names
 }
 
-// requirement is a condition that must hold, on something that has one value.
+// requirement is a condition that must hold, or several of which one must,
+// on something that has one value.
 type requirement struct {
-	file *configFile
-	e    ini.Entry
-	text string
-	not  bool
+	file   *configFile
+	group  int       // line of the section's heading
+	e      ini.Entry // the last of them
+	values []string
+	not    bool // for a single value
 }
 
 // single lists the conditions on things that have one value and that are
 // compared for equality.
-var single = []string{"Distribution", "Release", "Architecture", "HostArchitecture", "Format", "Image", "ToolsTreeDistribution", "ToolsTreeRelease", "Bootable", "Bootloader"}
+var single = []string{"Distribution", "Release", "Architecture", "HostArchitecture", "Format", "Image", "ToolsTreeDistribution", "ToolsTreeRelease", "Bootloader"}
 
-// requirements returns what must hold for a section to hold.
+// requirements returns what must hold for a section to hold. Conditions with
+// a pipe are one requirement if all are on the same thing.
 func requirements(f *configFile, g group) (list []requirement) {
+	var either requirement
+	known := true // what the conditions with a pipe allow
 	for _, e := range g.entries {
 		text, pipe, not := bare(e.Value)
-		if !pipe && slices.Contains(single, e.Key) && !strings.Contains(text, "%") && text != "uefi" {
-			list = append(list, requirement{f, e, text, not})
+		certain := slices.Contains(single, e.Key) && !strings.Contains(text, "%") && text != "uefi"
+		switch {
+		case pipe && certain && !not && (either.values == nil || either.e.Key == e.Key):
+			either = requirement{file: f, group: g.line, e: e, values: append(either.values, text)}
+		case pipe:
+			known = false
+		case certain:
+			list = append(list, requirement{file: f, group: g.line, e: e, values: []string{text}, not: not})
 		}
 	}
+	if known && either.values != nil {
+		list = append(list, either)
+	}
 	return list
+}
+
+// fits reports whether two requirements can hold together.
+func (r requirement) fits(other requirement) bool {
+	if r.e.Key != other.e.Key || r.not && other.not {
+		return true
+	}
+	if r.not {
+		r, other = other, r
+	}
+	return slices.ContainsFunc(r.values, func(v string) bool { return slices.Contains(other.values, v) != other.not })
+}
+
+func (r requirement) String() string {
+	if r.not {
+		return r.e.Key + "=!" + r.values[0]
+	}
+	return r.e.Key + "=" + strings.Join(r.values, " or ")
 }
 
 // contradiction reports the last of the requirements that cannot hold
@@ -121,12 +153,12 @@ func requirements(f *configFile, g group) (list []requirement) {
 func (k *checker) contradiction(f *configFile, all []requirement) {
 	for i, r := range all {
 		for _, before := range all[:i] {
-			if r.file != f || r.e.Key != before.e.Key || r.not && before.not || (r.text == before.text) == (r.not == before.not) {
+			if r.file != f || r.fits(before) {
 				continue
 			}
-			w := f.valueError(&Setting{Name: r.e.Key}, r.e, fmt.Errorf("this never holds together with %s=%s %s", before.e.Key, before.e.Value, where(f, before)))
-			if before.file == f {
-				w.Hint = "put a pipe before each of several values of which one is enough: " + r.e.Key + "=|" + r.text
+			w := f.valueError(&Setting{Name: r.e.Key}, r.e, fmt.Errorf("this never holds together with %s %s", before, where(f, before)))
+			if before.file == f && before.group == r.group && !r.not && !before.not && len(r.values)+len(before.values) == 2 {
+				w.Hint = "put a pipe before each of several values of which one is enough: " + r.e.Key + "=|" + r.values[0]
 			}
 			k.warnings.add(w)
 			return

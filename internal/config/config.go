@@ -19,7 +19,9 @@ const Version = "27.1"
 
 // Config is a loaded configuration.
 type Config struct {
-	// Dir is the absolute path of the directory of the configuration.
+	// Dir is the absolute path of the directory of the configuration, which
+	// may be the subdirectory "mkosi" of the one that was asked for. Outputs
+	// are put there unless OutputDirectory= is set.
 	Dir string
 	// Images holds the images to build, each after those that it depends
 	// on, the main image last.

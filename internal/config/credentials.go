@@ -51,7 +51,7 @@ func pathCredentials(c *place, text string) ([]Credential, error) {
 	case c.unread:
 		return nil, nil
 	case err != nil:
-		return nil, &credentialError{path}
+		return nil, &credentialError{}
 	case info.IsDir():
 		return readCredentials(c, path)
 	}
@@ -59,9 +59,10 @@ func pathCredentials(c *place, text string) ([]Credential, error) {
 }
 
 // credentialError is a credential without a value that is no file either.
-type credentialError struct{ path string }
+type credentialError struct{}
 
-func (e *credentialError) Error() string { return e.path + " does not exist" }
+// Error does not say what was written: it may be a secret.
+func (e *credentialError) Error() string { return "this is neither NAME=VALUE nor the path of a file" }
 
 func (e *credentialError) hint() string {
 	return "write NAME=VALUE words, or one path of a file or directory"

@@ -51,7 +51,7 @@ func (img *Image) WithJSON(data []byte, from Origin) (*Image, error) {
 		f := fields.Field(s.field)
 		if !reflect.DeepEqual(jsonValue(f.Interface()), jsonValue(v)) {
 			from.Value = plain(v)
-			if s.Secret {
+			if s.hidesText() {
 				from.Value = hidden
 			}
 			changed.origins[name] = append(slices.Clone(changed.origins[name]), from)

@@ -42,7 +42,8 @@ func Explain(c *Config, s *Setting) []Explanation {
 	}
 	var list []Explanation
 	for _, img := range c.shown() {
-		e := Explanation{Image: img.Image, Value: shown(s, field(img, s)), Default: true}
+		e := Explanation{Image: img.Image, Value: shown(s, field(img, s)), Default: true,
+			Assignments: []Step{}, Skipped: []SkippedAssignment{}} // JSON has empty lists
 		for _, a := range img.history[s.Name] {
 			step := Step{Assignment: a, Source: c.sourceOf(img, a.Origin)}
 			e.Assignments = append(e.Assignments, step)
@@ -64,7 +65,7 @@ func Explain(c *Config, s *Setting) []Explanation {
 // shown writes a value for people, see [Explanation.Value].
 func shown(s *Setting, v any) []string {
 	if len(plainList(v)) == 0 {
-		return nil
+		return []string{}
 	}
 	return valueTexts(s, v)
 }
@@ -92,7 +93,7 @@ func (c *Config) skipped(src *Source, s *Setting) (list []SkippedAssignment) {
 				continue
 			}
 			a := SkippedAssignment{File: f.path, Line: e.Line, Value: e.Value, Why: src}
-			if s.Secret {
+			if s.hidesText() {
 				a.Value = hidden
 			}
 			list = append(list, a)

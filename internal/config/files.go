@@ -11,7 +11,6 @@ import (
 	"strings"
 	"syscall"
 
-	"github.com/mkosi-go/mkosi/internal/ini"
 	"github.com/mkosi-go/mkosi/resources/builtin"
 )
 
@@ -130,19 +129,4 @@ func followLost(path string, warnings *problems) string {
 		Msg:  fmt.Sprintf("this is the text of a symbolic link to %s, which is taken instead", data),
 		Hint: "check the files out with symbolic links: git config core.symlinks true"})
 	return target
-}
-
-// SourceLine returns a line, counted from 1, of a configuration file, for a
-// message about it; "" if there is none.
-func SourceLine(path string, line int) string {
-	data, err := readFile(followLost(path, nil), ini.MaxSize)
-	if err != nil || line < 1 {
-		return ""
-	}
-	for text := range strings.Lines(string(data)) {
-		if line--; line == 0 {
-			return strings.TrimRight(text, "\r\n")
-		}
-	}
-	return ""
 }

@@ -52,7 +52,7 @@ func (l *loader) applyHistory(r *resolver) {
 	r.pending = nil
 	for name, v := range values {
 		from := Origin{Kind: FromHistory, File: path, Value: plain(v)}
-		if Lookup(name).Secret {
+		if Lookup(name).hidesText() {
 			from.Value = hidden
 		}
 		e := r.cli.entry(Lookup(name))

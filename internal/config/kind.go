@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -46,6 +47,7 @@ type place struct {
 	seed    uuid.UUID // what random values of the run are drawn from
 
 	warnings *problems
+	from     Origin // where the assignment stands
 	links    links
 	// unread is set for an assignment that does not count. What it names
 	// need not exist.
@@ -90,8 +92,24 @@ func list[T any](name string, split func(string) ([]string, error), parse func(c
 // order of the assignments.
 func sorted(k *kind) *kind {
 	arranged := *k
-	arranged.arrange = func(v any) any { return slices.Sorted(slices.Values(v.([]string))) }
+	arranged.arrange = func(v any) any { return slices.SortedFunc(slices.Values(v.([]string)), comparePackages) }
 	return &arranged
+}
+
+// comparePackages orders what one asks a package manager for: names, then
+// paths, then what is more than a name.
+func comparePackages(a, b string) int {
+	return cmp.Or(cmp.Compare(packageRank(a), packageRank(b)), cmp.Compare(a, b))
+}
+
+func packageRank(word string) int {
+	switch {
+	case strings.HasPrefix(word, "/"):
+		return 1
+	case strings.HasPrefix(word, "("):
+		return 2
+	}
+	return 0
 }
 
 // one makes a parser of single list elements into one that may yield many.
@@ -176,8 +194,17 @@ type choiceError struct {
 
 func (e *choiceError) Error() string { return fmt.Sprintf("%q is not a value it can have", e.text) }
 
+// otherNames are what others call some of the choices.
+var otherNames = map[string]Architecture{
+	"amd64": ArchX86_64, "x86_64": ArchX86_64, "i386": ArchX86, "i686": ArchX86, "aarch64": ArchArm64,
+	"armhf": ArchArm, "armv7l": ArchArm, "ppc64el": ArchPPC64LE, "ppc64le": ArchPPC64LE,
+}
+
 // hint names the nearest choice, or all of them.
 func (e *choiceError) hint() string {
+	if name, ok := otherNames[e.text]; ok && slices.Contains(e.choices, string(name)) {
+		return fmt.Sprintf("write %s", name)
+	}
 	if near := nearest(e.text, e.choices); near != "" {
 		return fmt.Sprintf("did you mean %q?", near)
 	}

@@ -328,9 +328,13 @@ func parseLabel(_ *place, text string) (string, string, error) {
 // as a commit of mkosi's history is not known.
 func parseMinimumVersion(c *place, old any, text string) (any, error) {
 	if strings.HasPrefix(text, "commit:") {
-		c.warnings.add(&Error{Setting: c.setting.Name,
+		w := &Error{File: c.from.File, Line: c.from.Line, Setting: c.setting.Name,
 			Msg:  fmt.Sprintf("%s=%s is not checked: a commit says nothing about this program", c.setting.Name, text),
-			Hint: "name the release that the configuration needs"})
+			Hint: "name the release that the configuration needs"}
+		if w.File != "" {
+			w.pointAt(text)
+		}
+		c.warnings.add(w)
 		return old, nil
 	}
 	if !c.unread && compareVersions(Version, text) < 0 {
@@ -367,7 +371,7 @@ func parseArtifacts(_ *place, old any, text string) (any, error) {
 	values, _ := old.([]Artifact)
 	for _, name := range names {
 		if !slices.Contains(allArtifacts, Artifact(name)) {
-			return nil, &choiceError{text: name, choices: words(allArtifacts)}
+			return nil, &wordError{name, &choiceError{text: name, choices: words(allArtifacts)}}
 		}
 		values = append(values, Artifact(name))
 	}

@@ -63,6 +63,7 @@ type loader struct {
 
 	main   *Image
 	subs   []*Image // those of mkosi.images, then built-in ones
+	dir    string   // that was asked for; relative paths of the command line start there
 	source string   // the directory with the configuration files, "" for none
 
 	resolver *resolver // of the main image
@@ -71,6 +72,11 @@ type loader struct {
 // load returns an error only if it could not go on; what is wrong with the
 // configuration is in the record.
 func (l *loader) load(args []argument) error {
+	l.dir = l.c.Dir
+	if !l.c.Options.NoDirectory {
+		l.source = configDirectory(l.dir)
+		l.c.Dir = l.source
+	}
 	r, err := l.newResolver(MainImage)
 	if err != nil {
 		return err
@@ -88,7 +94,6 @@ func (l *loader) load(args []argument) error {
 	if l.c.Options.NoDirectory {
 		r.dir = ""
 	} else {
-		l.source = configDirectory(l.c.Dir)
 		r.parseTop(l.source, true, visit{role: RoleMain})
 	}
 	l.main = r.image()
@@ -106,7 +111,7 @@ func (l *loader) load(args []argument) error {
 }
 
 func (l *loader) newResolver(image string) (*resolver, error) {
-	dir := l.c.Dir
+	dir := l.dir
 	if l.c.Options.NoDirectory && image != MainImage { // that needs it for the paths on the command line
 		dir = ""
 	}
@@ -204,7 +209,6 @@ func (r *resolver) inherit(s *Setting, img *Image) {
 		e.value = owned(v)
 	}
 	r.file[s.Name] = e
-	r.inherited[s.Name] = true
 }
 
 // from marks origins as those of another image.

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -157,19 +158,19 @@ func (r *resolver) failingIn(f *configFile, g group) *Condition {
 	for _, e := range g.entries {
 		text, ok := r.expand(f, e, &r.log.errors, &r.log.warnings)
 		if !ok {
-			return &Condition{Section: g.section, Line: e.Line, Text: e.Key + "=" + e.Value}
+			return &Condition{Section: g.section, Line: e.Line, Text: conditionText(e)}
 		}
 		text, pipe := strings.CutPrefix(text, "|")
 		text, not := strings.CutPrefix(text, "!")
 		if r.log.errors.full() {
-			return &Condition{Section: g.section, Line: e.Line, Text: e.Key + "=" + e.Value}
+			return &Condition{Section: g.section, Line: e.Line, Text: conditionText(e)}
 		}
 		holds, err := r.condition(f, e, text)
 		if err != nil {
 			r.log.errors.add(err)
 		}
 		failed := func() *Condition {
-			c := &Condition{Section: g.section, Line: e.Line, Text: e.Key + "=" + strings.TrimPrefix(e.Value, "|")}
+			c := &Condition{Section: g.section, Line: e.Line, Text: conditionText(e)}
 			if err == nil {
 				c.Actual = r.actual(e.Key, Lookup(e.Key))
 			}
@@ -181,7 +182,7 @@ func (r *resolver) failingIn(f *configFile, g group) *Condition {
 		case pipe && trigger == nil:
 			trigger = failed()
 		case pipe:
-			trigger.or(e.Key + "=" + strings.TrimPrefix(e.Value, "|"))
+			trigger.or(conditionText(e))
 		case !holds && plain == nil:
 			plain = failed()
 		}
@@ -190,6 +191,14 @@ func (r *resolver) failingIn(f *configFile, g group) *Condition {
 		return trigger
 	}
 	return plain
+}
+
+// conditionText is a condition as it is shown, without its mark.
+func conditionText(e ini.Entry) string {
+	if s := Lookup(e.Key); s != nil && s.hidesText() { // there is no such condition, but it may be written
+		return e.Key + "=" + hidden
+	}
+	return e.Key + "=" + strings.TrimPrefix(e.Value, "|")
 }
 
 // or adds a condition that would have been enough as well. Nobody reads a
@@ -212,7 +221,8 @@ func (r *resolver) condition(f *configFile, e ini.Entry, text string) (ok bool, 
 		match = s.matches
 	}
 	if match == nil {
-		return false, f.keyError(e, fmt.Sprintf("there is no condition %q for [%s]", e.Key, e.Section), didYouMean(e.Key, conditionNames()))
+		return false, f.keyError(e, fmt.Sprintf("there is no condition %q for [%s]", e.Key, e.Section),
+			cmp.Or(didYouMean(e.Key, conditionNames()), `mkosi documentation lists under "Conditions" what can be tested`))
 	}
 	if s != nil && e.Key != s.Name {
 		r.log.warnings.add(f.keyError(e, fmt.Sprintf("%s is the old name of %s", e.Key, s.Name), fmt.Sprintf("write %s=", s.Name)))
@@ -230,7 +240,7 @@ func (r *resolver) condition(f *configFile, e ini.Entry, text string) (ok bool, 
 // actual is what a condition was compared with.
 func (r *resolver) actual(name string, s *Setting) string {
 	switch {
-	case s != nil && s.Secret:
+	case s != nil && s.hidesText():
 		return hidden
 	case s != nil:
 		if v := r.value(s); v != nil {

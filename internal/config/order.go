@@ -14,7 +14,7 @@ func buildOrder(all []*Image, main *Image) ([]*Image, error) {
 	for _, img := range all {
 		byName[img.Image] = img
 	}
-	needed := map[string]bool{}
+	needed, missing := map[string]bool{}, problems{}
 	queue := []*Image{main}
 	for len(queue) > 0 {
 		img := queue[0]
@@ -26,10 +26,14 @@ func buildOrder(all []*Image, main *Image) ([]*Image, error) {
 		for _, name := range img.Dependencies {
 			dep := byName[name]
 			if dep == nil {
-				return nil, dependencyError(img, name, fmt.Sprintf("there is no image %q to depend on", name), didYouMean(name, imageNames(all)))
+				missing.addAll(dependencyError(img, name, fmt.Sprintf("there is no image %q to depend on", name), didYouMean(name, imageNames(all))))
+				continue
 			}
 			queue = append(queue, dep)
 		}
+	}
+	if err := missing.err(); err != nil {
+		return nil, err
 	}
 	var names []string // in the order in which they are first named
 	for _, img := range all {

@@ -65,7 +65,7 @@ func (f *configFile) addSyntaxErrors(errs *problems, err error) {
 	for _, err := range list {
 		var syntax *ini.Error
 		if errors.As(err, &syntax) {
-			errs.add(&Error{File: f.path, Line: syntax.Line, Column: syntax.Column, Length: syntax.Length, Msg: syntax.Msg})
+			errs.add(&Error{File: f.path, Line: syntax.Line, Column: syntax.Column, Length: syntax.Length, Msg: syntax.Msg, Hint: syntax.Hint})
 		}
 	}
 }

@@ -1,7 +1,9 @@
 package config
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -38,7 +40,7 @@ func (r pathRule) check(c *place, text string) (string, error) {
 		return path, nil
 	}
 	if r.required && err != nil {
-		return "", fmt.Errorf("%s does not exist", path)
+		return "", &missingError{text, path, r.words, err}
 	}
 	if r.directory && err == nil && !info.IsDir() {
 		return "", fmt.Errorf("%s is not a directory", path)
@@ -49,6 +51,35 @@ func (r pathRule) check(c *place, text string) (string, error) {
 		}
 	}
 	return c.links.resolve(path), nil
+}
+
+// missingError is a path at which there is nothing.
+type missingError struct {
+	text, path string
+	words      []string // that could have stood there instead
+	err        error
+}
+
+func (e *missingError) Error() string { return whyMissing(e.path, e.err) }
+
+// whyMissing says what keeps a path from being used.
+func whyMissing(path string, err error) string {
+	if errors.Is(err, fs.ErrNotExist) {
+		return path + " does not exist"
+	}
+	return path + " cannot be read: " + rootCause(err)
+}
+
+// hint names one of the words, or a file beside the path.
+func (e *missingError) hint() string {
+	if hint := didYouMean(e.text, e.words); hint != "" {
+		return hint
+	}
+	names, _ := readDir(filepath.Dir(e.path))
+	if near := nearest(filepath.Base(e.path), names); near != "" {
+		return fmt.Sprintf("did you mean %q?", filepath.Join(filepath.Dir(e.path), near))
+	}
+	return ""
 }
 
 // checkSecret refuses a file that others than its owner and its group may

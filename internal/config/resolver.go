@@ -17,6 +17,7 @@ type layer map[string]*entry
 type entry struct {
 	value   any // of the type of the setting's field, or nil
 	reset   bool
+	own     bool     // something was assigned here, not only passed down
 	origins []Origin // of the value
 	history []Origin // of all assignments, also of those that no longer count
 }
@@ -32,7 +33,7 @@ func (l layer) entry(s *Setting) *entry {
 
 // set keeps a value that includes what earlier assignments made.
 func (e *entry) set(v any, from Origin) {
-	e.value, e.origins, e.history = v, append(e.origins, from), append(e.history, from)
+	e.value, e.origins, e.history, e.own = v, append(e.origins, from), append(e.history, from), true
 }
 
 // add puts a value on top of what is there.
@@ -72,8 +73,6 @@ type resolver struct {
 	cli, local, file layer
 	// current is the layer that files are read into.
 	current layer
-	// inherited names the settings that came from the main image.
-	inherited map[string]bool
 
 	files       []string
 	pending     []pending // includes that were asked for and not read yet
@@ -94,7 +93,7 @@ func newResolver(ctx context.Context, o *LoadOptions, log *record, dir, name str
 	r := &resolver{
 		ctx: ctx, o: o, log: log, dir: dir, name: name, main: name == MainImage,
 		cli: layer{}, local: layer{}, file: layer{},
-		inherited: map[string]bool{}, included: map[string]bool{}, seed: seed,
+		included: map[string]bool{}, seed: seed,
 	}
 	r.current = r.file
 	return r, err
@@ -105,7 +104,7 @@ func newResolver(ctx context.Context, o *LoadOptions, log *record, dir, name str
 func (r *resolver) assign(l layer, s *Setting, text, dir string, from Origin) error {
 	e := l.entry(s)
 	from.Value = text
-	if s.Secret {
+	if s.hidesText() {
 		from.Value = hidden
 	}
 	if text == "" {
@@ -114,7 +113,9 @@ func (r *resolver) assign(l layer, s *Setting, text, dir string, from Origin) er
 		}
 		return nil
 	}
-	value, err := s.kind.parse(r.place(s, dir), e.value, text)
+	at := r.place(s, dir)
+	at.from = from
+	value, err := s.kind.parse(at, e.value, text)
 	if err != nil {
 		return err
 	}
@@ -160,7 +161,7 @@ func (r *resolver) assigned(s *Setting) (value any, ok bool) {
 		}
 		ok = true
 		own := e.value
-		if own != nil && s.kind.arrange != nil {
+		if own != nil && s.kind.arrange != nil && e.own {
 			own = s.kind.arrange(own)
 		}
 		switch {

@@ -37,6 +37,50 @@ func Texts(c *Config) ([]ImageTexts, error) {
 	return list, nil
 }
 
+// hidesText reports whether the text of an assignment is not shown: it is a
+// secret, or has secrets in it.
+func (s *Setting) hidesText() bool { return s.Secret || s.kind == credentials }
+
+// maySecret reports whether what is assigned to a name is a secret, also if
+// the name is a misspelt one.
+func maySecret(name string) bool {
+	s := Lookup(name)
+	if s == nil {
+		s = Lookup(nearest(name, settingNames("")))
+	}
+	return s != nil && s.hidesText()
+}
+
+// SourceLine returns a line, counted from 1, of a configuration file, for a
+// message about it; "" if there is none. Secrets are hidden.
+func SourceLine(path string, line int) string {
+	data, err := readFile(followLost(path, nil), ini.MaxSize)
+	if err != nil || line < 1 {
+		return ""
+	}
+	lines := strings.Split(string(data), "\n")
+	if line > len(lines) {
+		return ""
+	}
+	text := strings.TrimRight(lines[line-1], "\r")
+	entries, _ := ini.Parse(data)
+	for _, e := range entries {
+		if e.Line < line && line <= e.EndLine && maySecret(e.Key) {
+			return hidden
+		}
+	}
+	// The line may lack its equals sign, which may be what is wrong with it.
+	name := strings.TrimLeft(text, " \t")
+	if end := strings.IndexAny(name, " \t=:"); end >= 0 {
+		name = name[:end]
+	}
+	before, after, _ := strings.Cut(text, name)
+	if !maySecret(name) || strings.Trim(after, " \t=") == "" {
+		return text
+	}
+	return before + name + "=" + hidden
+}
+
 // hideSecrets returns the text of a file in which the values of secret
 // settings are replaced.
 func hideSecrets(data []byte) string {
@@ -44,7 +88,7 @@ func hideSecrets(data []byte) string {
 	lines := strings.SplitAfter(string(data), "\n")
 	secret := map[int]bool{} // by line
 	for _, e := range entries {
-		if s := Lookup(e.Key); s != nil && (s.Secret || s.kind == credentials) && e.Value != "" {
+		if e.Value != "" && maySecret(e.Key) {
 			secret[e.Line] = true
 		}
 	}

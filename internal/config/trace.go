@@ -21,8 +21,9 @@ type Source struct {
 	// those of its first file.
 	Settings int
 
-	root string // as parse takes it: a file, or a directory
-	dir  string // where relative paths in a file start
+	root        string // as parse takes it: a file, or a directory
+	dir         string // where relative paths in a file start
+	conditional bool   // it has conditions
 }
 
 // BuiltIn reports whether the file is within the program.
@@ -81,7 +82,7 @@ func (r *resolver) enter() (leave func()) {
 // source makes the record of a file, which root stands for.
 func (r *resolver) source(v visit, f *configFile, root string) *Source {
 	return &Source{Path: f.path, Image: r.name, Role: v.role, Name: v.name, Include: v.include,
-		Depth: r.sourceDepth, Settings: f.assignments(), root: root, dir: f.dir}
+		Depth: r.sourceDepth, Settings: f.assignments(), root: root, dir: f.dir, conditional: len(f.groups) > 0}
 }
 
 // passOver records a file or a directory that is not read at all.

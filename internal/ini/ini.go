@@ -37,6 +37,7 @@ type Error struct {
 	Column int // in characters counted from 1
 	Length int // of what is wrong, in characters
 	Msg    string
+	Hint   string // what to do, if there is something to say
 }
 
 // Error returns the line number and what is wrong.
@@ -51,7 +52,7 @@ func Parse(data []byte) ([]Entry, error) {
 		return nil, &Error{Line: 1, Column: 1, Msg: fmt.Sprintf("file is larger than %d bytes", MaxSize)}
 	}
 	if i := bytes.IndexByte(data, 0); i >= 0 || !utf8.Valid(data) {
-		return nil, &Error{Line: 1, Column: 1, Msg: "file is not UTF-8 text"}
+		return nil, notText(data)
 	}
 	var p parser
 	for i, line := range strings.Split(string(data), "\n") {
@@ -64,6 +65,24 @@ func Parse(data []byte) ([]Entry, error) {
 	return p.entries, errors.Join(p.errs...)
 }
 
+// notText is the error about the first byte that belongs into no text.
+func notText(data []byte) *Error {
+	e := &Error{Line: 1, Column: 1, Length: 1, Msg: "file is not UTF-8 text"}
+	for len(data) > 0 {
+		r, size := utf8.DecodeRune(data)
+		switch {
+		case r == 0 || r == utf8.RuneError && size == 1:
+			return e
+		case r == '\n':
+			e.Line, e.Column = e.Line+1, 1
+		default:
+			e.Column++
+		}
+		data = data[size:]
+	}
+	return e
+}
+
 // parser is the state between the lines of a file.
 type parser struct {
 	entries []Entry
@@ -71,6 +90,8 @@ type parser struct {
 	section string
 	broken  bool     // the heading was, so that nobody knows whose assignments these are
 	parts   []string // of the value of the last entry, while it may go on
+	stray   int      // the last line that was no assignment
+	early   bool     // an assignment came before the first section
 }
 
 // flush ends the value that indented lines could have continued.
@@ -94,14 +115,14 @@ func (p *parser) line(number int, line string) {
 	}
 	p.flush()
 	column := utf8.RuneCountInString(line[:strings.Index(line, text)]) + 1
-	fail := func(format string, args ...any) {
-		p.errs = append(p.errs, &Error{Line: number, Column: column, Length: utf8.RuneCountInString(text), Msg: fmt.Sprintf(format, args...)})
+	fail := func(hint, format string, args ...any) {
+		p.errs = append(p.errs, &Error{Line: number, Column: column, Length: utf8.RuneCountInString(text), Msg: fmt.Sprintf(format, args...), Hint: hint})
 	}
 	if text[0] == '[' {
 		p.broken = false
 		if text[len(text)-1] != ']' || len(text) == 2 {
 			p.broken = true
-			fail("%q is not a section heading", text)
+			fail("write a name in brackets, and nothing behind it", "%q is not a section heading", text)
 			return
 		}
 		p.section = text[1 : len(text)-1]
@@ -113,11 +134,32 @@ func (p *parser) line(number int, line string) {
 	switch {
 	case p.broken:
 	case !ok || key == "":
-		fail("%q is neither a section nor an assignment", text)
+		// Of the lines of a list that is not indented, one is enough to tell.
+		if p.stray == 0 || number != p.stray+1 {
+			fail(strayHint(text, len(p.entries) > 0 && p.entries[len(p.entries)-1].Key != ""), "this line is neither a section nor an assignment")
+		}
+		p.stray = number
+		p.early = p.early || strings.HasPrefix(text, "\ufeff") // and perhaps a heading behind it
 	case p.section == "":
-		fail("setting %q stands before the first section", key)
+		if !p.early {
+			fail("write a heading such as [Content] above it", "setting %q stands before the first section", key)
+		}
+		p.early = true
 	default:
 		p.entries = append(p.entries, Entry{Section: p.section, Key: key, Line: number, Column: column, EndLine: number})
 		p.parts = []string{strings.TrimSpace(value)}
 	}
+}
+
+// strayHint says what to do about a line that is no assignment.
+func strayHint(text string, after bool) string {
+	switch {
+	case strings.HasPrefix(text, "\ufeff"):
+		return "save the file without a byte order mark"
+	case strings.HasPrefix(text, ";") || strings.HasPrefix(text, "//"):
+		return "a comment starts with a number sign"
+	case after:
+		return "indent it if it belongs to the value above"
+	}
+	return ""
 }

@@ -43,8 +43,8 @@ func TestParse(t *testing.T) {
 		"no key":                {in: "[A]\n=x\n", line: 2},
 		"broken heading":        {in: "[A\n", line: 1},
 		"empty heading":         {in: "[]\n", line: 1},
-		"not text":              {in: "[A]\nx=\x00", line: 1},
-		"not UTF-8":             {in: "[A]\nx=\xff", line: 1},
+		"not text":              {in: "[A]\nx=\x00", line: 2},
+		"not UTF-8":             {in: "[A]\nx=\xff", line: 2},
 		"larger than the limit": {in: strings.Repeat("#", MaxSize+1), line: 1},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -82,10 +82,47 @@ func TestPositions(t *testing.T) {
 		t.Fatalf("got %v", err)
 	}
 	wantErrs := []error{
-		&Error{Line: 7, Column: 1, Length: 2, Msg: `"[B" is not a section heading`},
-		&Error{Line: 10, Column: 2, Length: 7, Msg: `"nothing" is neither a section nor an assignment`},
+		&Error{Line: 7, Column: 1, Length: 2, Msg: `"[B" is not a section heading`, Hint: "write a name in brackets, and nothing behind it"},
+		&Error{Line: 10, Column: 2, Length: 7, Msg: "this line is neither a section nor an assignment"},
 	}
 	if diff := cmp.Diff(wantErrs, joined.Unwrap()); diff != "" {
 		t.Error(diff)
+	}
+}
+
+func TestErrorsSayWhatToDo(t *testing.T) {
+	for name, tc := range map[string]struct {
+		in   string
+		want []*Error
+	}{
+		"a list that is not indented is told once": {
+			in:   "[A]\nx=1\ny\nz\n\nw\n",
+			want: []*Error{{Line: 3, Hint: "indent it if it belongs to the value above"}, {Line: 6, Hint: "indent it if it belongs to the value above"}},
+		},
+		"a name without a value":             {in: "[A]\nx\n", want: []*Error{{Line: 2}}},
+		"a comment of another language":      {in: "; c\n", want: []*Error{{Line: 1, Hint: "a comment starts with a number sign"}}},
+		"a missing heading is told once":     {in: "x=1\ny=2\n", want: []*Error{{Line: 1, Hint: "write a heading such as [Content] above it"}}},
+		"a byte order mark before a heading": {in: "\ufeff[A]\nx=1\n", want: []*Error{{Line: 1, Hint: "save the file without a byte order mark"}}},
+		"a byte that is no text":             {in: "[A]\n\u00e4\xe4\n", want: []*Error{{Line: 2}}},
+		"a zero byte":                        {in: "\n\n\x00", want: []*Error{{Line: 3}}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := Parse([]byte(tc.in))
+			got := []error{err}
+			if joined, ok := err.(interface{ Unwrap() []error }); ok {
+				got = joined.Unwrap()
+			}
+			var list []*Error
+			for _, err := range got {
+				var e *Error
+				if !errors.As(err, &e) {
+					t.Fatalf("got %v", err)
+				}
+				list = append(list, &Error{Line: e.Line, Hint: e.Hint})
+			}
+			if diff := cmp.Diff(tc.want, list); diff != "" {
+				t.Error(diff)
+			}
+		})
 	}
 }
