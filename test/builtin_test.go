@@ -137,8 +137,9 @@ func TestBuiltinReference(t *testing.T) {
 }
 
 // unorderedLists are the settings in which order and repetition have no meaning. It has one in KernelModules=, which a
-// test of the configuration package sees to.
-var unorderedLists = []string{"Packages", "RemoveFiles", "RemovePackages", "KernelModules"}
+// test of the configuration package sees to. Those of Repositories= are components or files, which are sets; the two
+// programs differ in where they put the ones that a subimage is passed down.
+var unorderedLists = []string{"Packages", "Repositories", "RemoveFiles", "RemovePackages", "KernelModules"}
 
 // builtinPath matches what lies within either program.
 var builtinPath = regexp.MustCompile(`^builtin:|^/tmp/[^/]*/resources/`)
