@@ -112,6 +112,7 @@ func (k *checker) assignments(r *resolver, f *configFile) {
 
 // profiles looks for profiles that are selected and are nowhere.
 func (k *checker) profiles() {
+	const maxProfiles = 100 // of an image are looked for; nobody has as many
 	dirs := []string{k.c.reader.source}
 	var available []string
 	for _, src := range k.c.Sources {
@@ -134,7 +135,10 @@ func (k *checker) profiles() {
 		case defaultInitrdName:
 			setting = "InitrdProfiles"
 		}
-		for _, name := range img.Profiles {
+		for i, name := range img.Profiles {
+			if i == maxProfiles {
+				break
+			}
 			if !slices.Contains(available, name) {
 				e := img.problem("Profiles", name, fmt.Sprintf("there is no profile %q", name), cmp.Or(didYouMean(name, available),
 					"profiles are files and directories in mkosi.profiles/"))

@@ -151,6 +151,8 @@ func (r requirement) String() string {
 // contradiction reports the last of the requirements that cannot hold
 // together with one before it.
 func (k *checker) contradiction(f *configFile, all []requirement) {
+	const maxRequirements = 200 // are compared with each other; nobody writes as many
+	all = all[:min(len(all), maxRequirements)]
 	for i, r := range all {
 		for _, before := range all[:i] {
 			if r.file != f || r.fits(before) {

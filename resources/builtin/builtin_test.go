@@ -46,7 +46,7 @@ func profiles(t *testing.T, name string) []string {
 func load(t *testing.T, args ...string) *config.Config {
 	t.Helper()
 	c, err := config.Load(context.Background(), config.LoadOptions{
-		Args: append(args, "--format=directory"), Dir: t.TempDir(),
+		Args: append([]string{"--format=directory"}, args...), Dir: t.TempDir(),
 		Host: host.Facts{Distribution: "debian", Codename: "forky", Architecture: "x86-64", CPUs: 1, Environment: map[string]string{}},
 	})
 	if err != nil {
