@@ -101,7 +101,11 @@ func (r *resolver) preset(name string, v any, main *Image, setting string) {
 	if !empty(v) || reflect.ValueOf(v).Kind() == reflect.Bool {
 		e.value = owned(v)
 	}
-	r.file[name] = e
+	into := r.file
+	if slices.ContainsFunc(origins, func(o Origin) bool { return o.Kind == FromOption || o.Kind == FromHistory }) {
+		into = r.cli // nothing in a file takes away what the command line says
+	}
+	into[name] = e
 }
 
 // resolveTools replaces the word "default" as the tools tree of the main

@@ -84,7 +84,11 @@ func (l *loader) load(args []argument) error {
 	l.resolver = r
 	for _, a := range args {
 		from := Origin{Kind: FromOption}
-		if err := r.assign(r.cli, a.setting, a.text, r.dir, from); err != nil {
+		dir, err := directory(l.o.Dir, a.directory)
+		if err == nil {
+			err = r.assign(r.cli, a.setting, a.text, dir, from)
+		}
+		if err != nil {
 			l.log.errors.add(settingError(a.setting, from, err))
 		}
 	}

@@ -64,8 +64,9 @@ func ProgramOptions() []ProgramOption {
 
 // argument is a setting on the command line.
 type argument struct {
-	setting *Setting
-	text    string
+	setting   *Setting
+	text      string
+	directory string // what -C had said by then: relative paths start there
 }
 
 // commandLine is what the command line says.
@@ -93,7 +94,7 @@ func (v *argumentValue) Set(text string) error {
 		v.cl.warnings = append(v.cl.warnings, &Error{Setting: v.setting.Name,
 			Msg: fmt.Sprintf("--%s is the old name of --%s", v.old, v.setting.Long)})
 	}
-	v.cl.arguments = append(v.cl.arguments, argument{v.setting, text})
+	v.cl.arguments = append(v.cl.arguments, argument{v.setting, text, v.cl.options.Directory})
 	return nil
 }
 
