@@ -27,12 +27,13 @@ complete -C "$argv[1]" | string replace -r '\t.*' ''
 true
 `
 
-// zshDriver types a command line and a tab in a shell of its own, whose list of matches it prints between marks.
+// zshDriver types a command line and a tab in a shell of its own, which writes its matches to a file. Before it types it
+// waits until the line editor is there, and after that until the completion is done: on a busy machine both take a while.
 const zshDriver = `
 zmodload zsh/zpty
 zpty z zsh -f -i
 zpty -w z 'PS1= PROMPT= RPROMPT=; stty -echo 2>/dev/null; autoload -Uz compinit; compinit -u -D; source $SCRIPT'
-zpty -w z 'null-line() { : }; zle -N null-line; bindkey "^I" complete-word; zstyle ":completion:*" list-grouped no; zstyle ":completion:*:default" list-prompt ""; LISTMAX=100000'
+zpty -w z 'zstyle ":completion:*" list-grouped no; zstyle ":completion:*:default" list-prompt ""; LISTMAX=100000'
 zpty -w z '
 compadd() {
     if [[ ${@[1,(i)(-|--)]} == *-(O|A|D)\ * ]]; then builtin compadd "$@"; return; fi
@@ -41,9 +42,17 @@ compadd() {
     print -rl -- ${hits/#/MATCH:} >> $MATCHES
     builtin compadd "$@"
 }
+complete-and-tell() { zle complete-word; print -r COMPLETED >> $MATCHES }
+zle -N complete-and-tell
+bindkey "^I" complete-and-tell
+zle-line-init() { print -r EDITING >> $MATCHES }
+zle -N zle-line-init
 print -r READY'
+wait-for() { repeat 600; do grep -q "^$1\$" $MATCHES && return; sleep 0.05; done; print -r "zsh is not $1" >&2; exit 1 }
 while zpty -r z line; do [[ $line == *READY* && $line != *print* ]] && break; done
+wait-for EDITING
 zpty -w -n z "$1"$'\t'
+wait-for COMPLETED
 zpty -w -n z $'\C-u'
 zpty -w z 'print -r DO''NE'
 while zpty -r z line; do [[ $line == *DONE* ]] && break; done
