@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"path/filepath"
 	"slices"
-	"strings"
 )
 
 // Condition reports whether a condition can test the setting.
@@ -18,8 +17,10 @@ func (s *Setting) Limits() string {
 		return ""
 	case b.native:
 		return "only that of this machine is supported so far"
+	case len(b.values) == 1:
+		return fmt.Sprintf("only %s is supported so far", b.written())
 	case len(b.values) > 0:
-		return fmt.Sprintf("only %s are supported so far", strings.Join(b.values, ", "))
+		return fmt.Sprintf("only %s are supported so far", b.written())
 	}
 	return "it is read and checked, and not supported by a build yet"
 }

@@ -55,7 +55,7 @@ func Unsupported(img *Image) []UnsupportedSetting {
 		case s.built.native:
 			u.Reason = fmt.Sprintf("%s= supports only %s, that of this machine, so far", s.Name, img.host)
 		case len(s.built.values) > 0:
-			u.Reason = fmt.Sprintf("%s= supports only %s so far", s.Name, strings.Join(s.built.values, ", "))
+			u.Reason = fmt.Sprintf("%s= supports only %s so far", s.Name, s.built.written())
 		}
 		if s.Secret {
 			u.Value = ""
@@ -63,6 +63,20 @@ func Unsupported(img *Image) []UnsupportedSetting {
 		list = append(list, u)
 	}
 	return list
+}
+
+// written lists the values as one would write them.
+func (b support) written() string {
+	list := slices.Clone(b.values)
+	for i, v := range list {
+		switch Feature(v) {
+		case Enabled:
+			list[i] = "yes"
+		case Disabled:
+			list[i] = "no"
+		}
+	}
+	return strings.Join(list, ", ")
 }
 
 // honours reports whether v is one of the values that a build knows.
