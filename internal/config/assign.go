@@ -77,7 +77,7 @@ func (r *resolver) known(f *configFile, e ini.Entry, errs, warnings *problems) *
 		warnings.add(f.keyError(e, fmt.Sprintf("%s belongs into [%s], not [%s]", s.Name, s.Section, e.Section), ""))
 	}
 	if !r.allowed(s) {
-		errs.add(f.keyError(e, fmt.Sprintf("%s cannot be set in %s", s.Name, r.kindOfImage()), "set it in the main image's configuration"))
+		errs.add(f.keyError(e, fmt.Sprintf("%s cannot be set in %s", s.Name, r.kindOfImage()), r.whereAllowed()))
 		return nil
 	}
 	return s
@@ -103,6 +103,20 @@ func (r *resolver) allowed(s *Setting) bool {
 		return s.ForTools
 	}
 	return s.Scope == Local || s.Scope == Inherit || s.Scope == InitrdInherit
+}
+
+// whereAllowed says where a setting may be that is not allowed here.
+func (r *resolver) whereAllowed() string {
+	if r.name != toolsName {
+		return "set it in the main image's configuration"
+	}
+	var names []string
+	for _, s := range table {
+		if s.ForTools {
+			names = append(names, s.Name)
+		}
+	}
+	return "only these can: " + strings.Join(names, ", ")
 }
 
 // kindOfImage names what the resolver reads, for messages.
