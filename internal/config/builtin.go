@@ -2,7 +2,6 @@ package config
 
 import (
 	"path/filepath"
-	"reflect"
 	"slices"
 	"strings"
 )
@@ -70,14 +69,9 @@ func (l *loader) defaultInitrd() error {
 // adds, and then the built-in configuration of it.
 func (l *loader) builtinImage(r *resolver, name, builtin string, role Role) {
 	if path := filepath.Join(l.source, name); l.source != "" && exists(path) {
-		v := visit{role: role, name: r.name}
-		if isDir(path) {
-			r.parseTop(path, true, v)
-		} else {
-			r.parse(path, l.source, false, v)
-		}
+		r.parseAny(path, l.source, true, visit{role: role, name: r.name})
 	}
-	r.include(builtinRoot+builtin, l.source, visit{role: role, name: builtin})
+	r.parseAny(builtinRoot+builtin, l.source, false, visit{role: role, name: builtin})
 }
 
 // passOver records configuration of an image that the program does not add.
@@ -97,15 +91,11 @@ func (r *resolver) preset(name string, v any, main *Image, setting string) {
 	if setting != "" {
 		origins = from(main.Origin(setting), main)
 	}
-	e := &entry{origins: origins, history: slices.Clone(origins)}
-	if !empty(v) || reflect.ValueOf(v).Kind() == reflect.Bool {
-		e.value = owned(v)
-	}
 	into := r.file
 	if slices.ContainsFunc(origins, func(o Origin) bool { return o.Kind == FromOption || o.Kind == FromHistory }) {
 		into = r.cli // nothing in a file takes away what the command line says
 	}
-	into[name] = e
+	into[name] = takenOver(v, origins)
 }
 
 // resolveTools replaces the word "default" as the tools tree of the main
@@ -134,13 +124,4 @@ func (l *loader) resolveTools(main *resolver) error {
 	r.preset("Output", "mkosi.tools", nil, "") // whatever has been said
 	l.c.Tools = r.image()
 	return nil
-}
-
-// empty reports whether a value is as good as none.
-func empty(v any) bool {
-	rv := reflect.ValueOf(v)
-	if k := rv.Kind(); k == reflect.Slice || k == reflect.Map {
-		return rv.Len() == 0
-	}
-	return !rv.IsValid() || rv.IsZero()
 }

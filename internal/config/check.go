@@ -62,7 +62,7 @@ type checker struct {
 // reader returns a resolver that knows the main image, for files of any.
 func (k *checker) reader(image string) *resolver {
 	r := *k.c.reader.resolver
-	r.name, r.main = image, image == MainImage
+	r.name = image
 	r.log = &record{} // what it says of specifiers without a value is of no use
 	return &r
 }

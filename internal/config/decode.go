@@ -37,16 +37,12 @@ func (img *Image) WithJSON(data []byte, from Origin) (*Image, error) {
 	}
 	fields := reflect.ValueOf(&changed).Elem()
 	for name, raw := range doc {
-		s := Lookup(name)
-		switch {
-		case name == "Image" || name == "Files" || name == "BuildSubdirectory":
+		if name == "Image" || name == "Files" || name == "BuildSubdirectory" {
 			continue // what they say follows from the rest
-		case s == nil || s.Name != name || s.into != "":
-			return nil, fmt.Errorf("there is no setting %q", name)
 		}
-		v, err := decodeValue(s, raw)
+		s, v, err := decodeSetting(name, raw)
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", name, err)
+			return nil, err
 		}
 		f := fields.Field(s.field)
 		if !reflect.DeepEqual(jsonValue(f.Interface()), jsonValue(v)) {
@@ -72,6 +68,20 @@ func decodeStrictly(data []byte, v any) error {
 		return errors.New("there is something after the JSON value")
 	}
 	return nil
+}
+
+// decodeSetting reads the value of the setting of that name, which is no old
+// one and no other way to write a setting.
+func decodeSetting(name string, raw json.RawMessage) (*Setting, any, error) {
+	s := Lookup(name)
+	if s == nil || s.Name != name || s.into != "" {
+		return nil, nil, fmt.Errorf("there is no setting %q", name)
+	}
+	v, err := decodeValue(s, raw)
+	if err != nil {
+		return nil, nil, fmt.Errorf("%s: %w", name, err)
+	}
+	return s, v, nil
 }
 
 // decodeValue reads a value of a setting as jsonValue writes it. It has the

@@ -131,7 +131,7 @@ func defaultKeyFetch(r *resolver) any {
 
 func defaultOutput(r *resolver) any {
 	name := get[string](r, "ImageId")
-	if !r.main {
+	if r.name != MainImage {
 		name = r.name
 	}
 	if name == "" {

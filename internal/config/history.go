@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"path/filepath"
-	"reflect"
 )
 
 // HistoryPath is where the settings of the command line of the last build are
@@ -56,7 +55,7 @@ func (l *loader) applyHistory(r *resolver) {
 			from.Value = hidden
 		}
 		e := r.cli.entry(Lookup(name))
-		if empty(v) && reflect.ValueOf(v).Kind() != reflect.Bool {
+		if empty(v) {
 			e.clear(from)
 			continue
 		}
@@ -78,12 +77,8 @@ func readHistory(path string) (map[string]any, error) {
 	}
 	values := map[string]any{}
 	for name, raw := range doc {
-		s := Lookup(name)
-		if s == nil || s.Name != name || s.into != "" {
-			return nil, fmt.Errorf("there is no setting %q", name)
-		}
-		if values[name], err = decodeValue(s, raw); err != nil {
-			return nil, fmt.Errorf("%s: %w", name, err)
+		if _, values[name], err = decodeSetting(name, raw); err != nil {
+			return nil, err
 		}
 	}
 	return values, nil

@@ -166,13 +166,7 @@ func (l *loader) subimage(name, path string) error {
 		return err
 	}
 	r.passDown(l.main)
-	v, taken := visit{role: RoleImage, name: name}, false
-	if isDir(path) {
-		taken = r.parseTop(path, true, v)
-	} else {
-		taken = r.parse(path, l.source, false, v)
-	}
-	if taken {
+	if r.parseAny(path, l.source, true, visit{role: RoleImage, name: name}) {
 		l.subs = append(l.subs, r.image())
 	}
 	return nil
@@ -193,8 +187,7 @@ func (r *resolver) passDown(main *Image) {
 		}
 	}
 	if len(env) > 0 {
-		origins := from(main.Origin("Environment"), main)
-		r.file["Environment"] = &entry{value: env, origins: origins, history: slices.Clone(origins)}
+		r.file["Environment"] = takenOver(env, from(main.Origin("Environment"), main))
 	}
 }
 
@@ -207,12 +200,7 @@ func (r *resolver) inherit(s *Setting, img *Image) {
 	if s.Scope == Inherit && len(origins) == 0 {
 		return
 	}
-	origins = from(origins, img)
-	e := &entry{origins: origins, history: slices.Clone(origins)}
-	if v := field(img, s); !empty(v) || s.kind == boolean {
-		e.value = owned(v)
-	}
-	r.file[s.Name] = e
+	r.file[s.Name] = takenOver(field(img, s), from(origins, img))
 }
 
 // from marks origins as those of another image.

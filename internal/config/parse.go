@@ -214,15 +214,14 @@ func (r *resolver) includes(dir string) {
 		if slices.Contains(builtinConfigs, path) {
 			path, v.name = builtinRoot+path, path
 		}
-		r.include(path, dir, v)
+		r.parseAny(path, dir, false, v)
 	}
 }
 
-// include reads a configuration file, or a directory with its profiles.
-func (r *resolver) include(path, dir string, v visit) {
+// parseAny reads a configuration file, or a directory with its profiles.
+func (r *resolver) parseAny(path, dir string, local bool, v visit) bool {
 	if isDir(path) {
-		r.parseTop(path, false, v)
-	} else {
-		r.parse(path, dir, false, v)
+		return r.parseTop(path, local, v)
 	}
+	return r.parse(path, dir, false, v)
 }

@@ -66,7 +66,6 @@ type resolver struct {
 	log  *record
 	dir  string // of the configuration
 	name string // of the image
-	main bool   // the main image, in which every setting may be set
 
 	// The layers, highest first. A single value is that of the highest layer
 	// that has one; collections are appended from the lowest up.
@@ -91,7 +90,7 @@ type pending struct {
 func newResolver(ctx context.Context, o *LoadOptions, log *record, dir, name string) (*resolver, error) {
 	seed, err := drawSeed(o.Rand)
 	r := &resolver{
-		ctx: ctx, o: o, log: log, dir: dir, name: name, main: name == MainImage,
+		ctx: ctx, o: o, log: log, dir: dir, name: name,
 		cli: layer{}, local: layer{}, file: layer{},
 		included: map[string]bool{}, seed: seed,
 	}
@@ -237,6 +236,28 @@ func (r *resolver) image() *Image {
 		}
 	}
 	return img
+}
+
+// takenOver is the entry of a value that comes from an image, or from the
+// program, and not from an assignment.
+func takenOver(v any, origins []Origin) *entry {
+	e := &entry{origins: origins, history: slices.Clone(origins)}
+	if !empty(v) {
+		e.value = owned(v)
+	}
+	return e
+}
+
+// empty reports whether a value is as good as none. No is a value.
+func empty(v any) bool {
+	rv := reflect.ValueOf(v)
+	switch rv.Kind() {
+	case reflect.Slice, reflect.Map:
+		return rv.Len() == 0
+	case reflect.Bool:
+		return false
+	}
+	return !rv.IsValid() || rv.IsZero()
 }
 
 // owned makes a value that came from an image one that an entry may add to.

@@ -95,7 +95,7 @@ func differs(img *Image, s *Setting) bool {
 	if s.Default != nil || s.fallback != nil {
 		return !reflect.DeepEqual(v, s.Default)
 	}
-	return !empty(v)
+	return !s.isDefault(v)
 }
 
 // shared reports whether an image has a value that the main image passed
