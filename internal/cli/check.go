@@ -124,7 +124,7 @@ func (a *app) writeJSON(v any) error {
 func (a *app) diagnostic(e *config.Error, severity ui.Severity) ui.Diagnostic {
 	d := ui.Diagnostic{Severity: severity, Message: a.relative(e.Msg), File: a.short(e.File), Line: e.Line, Column: e.Column, Length: e.Length}
 	if e.Line > 0 {
-		d.Source = config.SourceLine(e.File, e.Line)
+		d.Source = a.excerpts.Line(e.File, e.Line)
 		// A hidden secret may be longer than what stands for it.
 		d.Length = min(d.Length, max(1, utf8.RuneCountInString(d.Source)-d.Column+1))
 	}

@@ -41,6 +41,8 @@ type app struct {
 	cfg    *config.Config
 	// cfgErr is what is wrong with the configuration, for the verbs that work all the same.
 	cfgErr error
+	// excerpts are the lines that its problems are about.
+	excerpts config.Excerpts
 }
 
 // verbs are what the program can do. The table is filled in init, since help reads it.

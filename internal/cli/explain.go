@@ -263,15 +263,8 @@ func (x *explainer) skipped(s config.SkippedAssignment) []cell {
 
 // place says where an assignment stands.
 func (x *explainer) place(o config.Origin) string {
-	switch o.Kind {
-	case config.FromFile:
-		return fmt.Sprintf("%s:%d", x.app.short(o.File), o.Line)
-	case config.FromDefaultFile:
-		return x.app.short(o.File)
-	case config.FromOption:
-		return "command line"
-	}
-	return string(o.Kind)
+	o.File, o.From = x.app.short(o.File), "" // the image has a column of its own
+	return o.String()
 }
 
 // maxShown is how many characters of a value a row of a table shows.

@@ -51,20 +51,37 @@ func maySecret(name string) bool {
 	return s != nil && s.hidesText()
 }
 
-// SourceLine returns a line, counted from 1, of a configuration file, for a
-// message about it; "" if there is none. Secrets are hidden.
-func SourceLine(path string, line int) string {
-	data, err := readFile(followLost(path, nil), ini.MaxSize)
-	if err != nil || line < 1 {
+// Excerpts shows lines of configuration files for messages about them. It
+// keeps the last file, since most messages are about the same as the one
+// before. The zero value is ready to use.
+type Excerpts struct {
+	path    string
+	lines   []string
+	entries []ini.Entry
+}
+
+// read makes path the file that lines are of; one that cannot be read has
+// none.
+func (x *Excerpts) read(path string) {
+	if x.path == path {
+		return
+	}
+	*x = Excerpts{path: path}
+	if data, err := readFile(followLost(path, nil), ini.MaxSize); err == nil {
+		x.lines = strings.Split(string(data), "\n")
+		x.entries, _ = ini.Parse(data)
+	}
+}
+
+// Line returns a line, counted from 1, of a configuration file; "" if there
+// is none. Secrets are hidden.
+func (x *Excerpts) Line(path string, line int) string {
+	x.read(path)
+	if line < 1 || line > len(x.lines) {
 		return ""
 	}
-	lines := strings.Split(string(data), "\n")
-	if line > len(lines) {
-		return ""
-	}
-	text := strings.TrimRight(lines[line-1], "\r")
-	entries, _ := ini.Parse(data)
-	for _, e := range entries {
+	text := strings.TrimRight(x.lines[line-1], "\r")
+	for _, e := range x.entries {
 		if e.Line < line && line <= e.EndLine && maySecret(e.Key) {
 			return hidden
 		}
