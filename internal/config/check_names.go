@@ -24,7 +24,7 @@ func (k *checker) names() {
 	}
 	seen := map[string]bool{}
 	for _, src := range k.c.Sources {
-		if seen[src.dir] || src.Skipped != nil || strings.HasPrefix(src.dir, builtinRoot) {
+		if seen[src.dir] || src.Skipped != nil || isBuiltIn(src.dir) {
 			continue
 		}
 		seen[src.dir] = true

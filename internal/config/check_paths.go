@@ -14,7 +14,7 @@ func (k *checker) scripts(img *Image) {
 			continue
 		}
 		for _, path := range field(img, s).([]string) {
-			if info, err := stat(path); err == nil && info.Mode().IsRegular() && info.Mode()&0o111 == 0 && !img.MakeScriptsExecutable && !strings.HasPrefix(path, builtinRoot) {
+			if info, err := stat(path); err == nil && info.Mode().IsRegular() && info.Mode()&0o111 == 0 && !img.MakeScriptsExecutable && !isBuiltIn(path) {
 				e := img.problem(s.Name, filepath.Base(path), fmt.Sprintf("%s is not executable", path), fmt.Sprintf("chmod +x %s, or set MakeScriptsExecutable=yes", path))
 				if o := img.defaultFile(s.Name, path); o != nil {
 					e.File, e.Line, e.Column, e.Length = o.File, 0, 0, 0
@@ -41,7 +41,7 @@ func (img *Image) defaultFile(setting, path string) *Origin {
 // mistake for the program.
 func (k *checker) unmatched(img *Image, s *Setting) {
 	for _, o := range img.Origin(s.Name) {
-		if o.Kind != FromFile || o.From != "" || strings.HasPrefix(o.File, builtinRoot) {
+		if o.Kind != FromFile || o.From != "" || isBuiltIn(o.File) {
 			continue
 		}
 		words, _ := splitCommas(o.Value)

@@ -27,8 +27,11 @@ func builtinName(p string) (string, bool) {
 	return path.Clean(rest), ok
 }
 
+// isBuiltIn reports whether a path is that of a file within the program.
+func isBuiltIn(p string) bool { return strings.HasPrefix(p, builtinRoot) }
+
 // absolute reports whether a path says by itself where its file is.
-func absolute(p string) bool { return filepath.IsAbs(p) || strings.HasPrefix(p, builtinRoot) }
+func absolute(p string) bool { return filepath.IsAbs(p) || isBuiltIn(p) }
 
 func stat(p string) (fs.FileInfo, error) {
 	if name, ok := builtinName(p); ok {

@@ -56,13 +56,7 @@ func readConfigFile(path, dir string, errs, warnings *problems) *configFile {
 }
 
 func (f *configFile) addSyntaxErrors(errs *problems, err error) {
-	var list []error
-	if joined, ok := err.(interface{ Unwrap() []error }); ok {
-		list = joined.Unwrap()
-	} else if err != nil {
-		list = []error{err}
-	}
-	for _, err := range list {
+	for _, err := range separate(err) {
 		var syntax *ini.Error
 		if errors.As(err, &syntax) {
 			errs.add(&Error{File: f.path, Line: syntax.Line, Column: syntax.Column, Length: syntax.Length, Msg: syntax.Msg, Hint: syntax.Hint})
@@ -139,7 +133,7 @@ func (r *resolver) parseTop(path string, local bool, v visit) bool {
 		}
 	}
 	for _, profile := range profilesIn(path) {
-		if !slices.Contains(selected, profile.name) && !strings.HasPrefix(path, builtinRoot) {
+		if !slices.Contains(selected, profile.name) && !isBuiltIn(path) {
 			r.passOver(profile.path, path, visit{role: RoleProfile, name: profile.name}, fmt.Sprintf("profile %s is not selected", profile.name))
 		}
 	}

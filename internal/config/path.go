@@ -217,7 +217,7 @@ func (l links) read(path string) string {
 // resolve takes dots and symbolic links out of an absolute path, of which any
 // part may not exist. A loop of links stays as it is.
 func (l links) resolve(path string) string {
-	if strings.HasPrefix(path, builtinRoot) {
+	if isBuiltIn(path) {
 		return filepath.Clean(path)
 	}
 	const maxLinks = 40

@@ -82,18 +82,29 @@ func (p *problems) full() bool { return p != nil && len(p.list) >= maxProblems }
 
 // addAll keeps each of the errors that err joins.
 func (p *problems) addAll(err error) {
-	var e *Error
-	switch joined, ok := err.(interface{ Unwrap() []error }); {
-	case err == nil:
-	case ok:
-		for _, err := range joined.Unwrap() {
-			p.addAll(err)
+	for _, err := range separate(err) {
+		var e *Error
+		if !errors.As(err, &e) {
+			e = &Error{Msg: err.Error()}
 		}
-	case errors.As(err, &e):
 		p.add(e)
-	default:
-		p.add(&Error{Msg: err.Error()})
 	}
+}
+
+// separate returns the errors that err joins, or err alone.
+func separate(err error) []error {
+	joined, ok := err.(interface{ Unwrap() []error })
+	switch {
+	case err == nil:
+		return nil
+	case !ok:
+		return []error{err}
+	}
+	var list []error
+	for _, err := range joined.Unwrap() {
+		list = append(list, separate(err)...)
+	}
+	return list
 }
 
 // err returns what was collected: nil, an [*Error] or [Errors].

@@ -27,7 +27,7 @@ type Source struct {
 }
 
 // BuiltIn reports whether the file is within the program.
-func (s *Source) BuiltIn() bool { return strings.HasPrefix(s.Path, builtinRoot) }
+func (s *Source) BuiltIn() bool { return isBuiltIn(s.Path) }
 
 // Role says why a configuration file is read.
 type Role string
