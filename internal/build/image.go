@@ -24,13 +24,16 @@ type image struct {
 	stage *tree.Staging
 	// work holds what is needed only while building; it may lie in memory.
 	work string
-	// root is the tree as a step sees it.
-	root string
-	// upper is where the changes to the base trees go when root is an overlay, else "".
-	upper string
-	// lower are the layers below, topmost first.
-	lower []string
-	// unmount ends the overlay; nil when there is none.
+	// base are the directories of the base trees, topmost first.
+	base []string
+	// system is the layer with the packages, on top of the base trees. With cached it is somebody else's, and only read.
+	system string
+	cached bool
+	// buildLayers lie on top of the system for build scripts.
+	buildLayers []string
+	// root is the tree as a step sees it, upper the layer that its changes go to.
+	root, upper string
+	// unmount ends the overlay that root is; nil when there is none.
 	unmount func() error
 	// hostRelease are the os-release(5) fields of the base trees of an extension.
 	hostRelease map[string]string
@@ -47,27 +50,36 @@ func (b *Builder) image(ctx context.Context, img *config.Image, memory int64) (s
 	if err := m.makeWorkspace(memory); err != nil {
 		return 0, err
 	}
+	if err := os.Mkdir(m.outputs(), 0o755); err != nil {
+		return 0, err
+	}
 
-	steps := []func(context.Context) error{
-		m.makeTree,
-		m.copySkeletonTrees,
-		m.installPackages,
+	err = inOrder(ctx,
+		m.openBaseTrees,
+		m.makeSystem,
+		m.makeBuildOverlay,
+		m.runBuildScripts,
+	)
+	if err != nil || m.Format == config.FormatNone {
+		return 0, err
+	}
+	err = inOrder(ctx,
+		m.openImage,
+		m.installBuilt,
+		m.installVolatilePackages,
 		m.copyExtraTrees,
+		m.postInstall,
 		m.leaveBaseTrees,
 		m.writeSystemFiles,
 		m.runSystemTools,
 		m.applyFirstBoot,
 		m.removePackagesAndFiles,
 		m.cleanPackageMetadata,
+		m.finalize,
 		m.finishTree,
-	}
-	for _, step := range steps {
-		if ctx.Err() != nil {
-			return 0, context.Cause(ctx)
-		}
-		if err := step(ctx); err != nil {
-			return 0, err
-		}
+	)
+	if err != nil {
+		return 0, err
 	}
 	return m.writeOutput(ctx)
 }
@@ -107,9 +119,7 @@ func (m *image) makeWorkspace(memory int64) error {
 // close gives back everything that the image held.
 func (m *image) close() error {
 	var errs []error
-	if m.unmount != nil {
-		errs = append(errs, m.unmount())
-	}
+	errs = append(errs, m.closeTree())
 	// A workspace in memory goes with its mount; whatever lies on disk is removed with the build's own workspace, but
 	// for the name, which a second try wants.
 	_ = sandbox.Unmount(m.work)
@@ -146,39 +156,43 @@ func (m *image) finishTree(ctx context.Context) error {
 	})
 }
 
+// outputs is the directory for the outputs, which is $OUTPUTDIR of scripts too.
+func (m *image) outputs() string { return m.stage.Path("outputs") }
+
 // writeOutput packs the tree and puts the outputs into their places, each in one step.
 func (m *image) writeOutput(ctx context.Context) (int64, error) {
 	req := output.Request{
 		Image: m.Image,
 		Root:  m.root,
-		Dir:   m.stage.Path("outputs"),
+		Dir:   m.outputs(),
 		Run:   m.runHostTool,
 		// A tree in the staging directory may be renamed into place.
-		OwnsRoot:     filepath.Dir(m.root) == filepath.Dir(m.stage.Path("root")),
+		OwnsRoot:     filepath.Dir(m.root) == m.stage.Dir(),
 		IgnoreOwners: m.b.session.SingleUser,
 		FileMode:     0o666 &^ os.FileMode(m.b.umask),
 	}
-	if err := os.Mkdir(req.Dir, 0o755); err != nil {
-		return 0, err
-	}
-	var artifacts []string
-	err := m.step("writing "+m.OutputName(), func() (err error) {
-		artifacts, err = output.Write(ctx, req)
+	err := m.step("writing "+m.OutputName(), func() error {
+		_, err := output.Write(ctx, req)
 		return err
 	})
 	if err != nil {
 		return 0, err
 	}
-	if m.unmount != nil {
-		if err := m.unmount(); err != nil {
-			return 0, err
-		}
-		m.unmount = nil
+	if err := m.postOutput(ctx); err != nil {
+		return 0, err
+	}
+	if err := m.closeTree(); err != nil {
+		return 0, err
+	}
+	// Scripts may have added outputs of their own.
+	made, err := os.ReadDir(m.outputs())
+	if err != nil {
+		return 0, err
 	}
 	dir := m.OutputDir(m.b.Config.Dir)
-	for _, name := range artifacts {
-		if err := tree.Swap(filepath.Join(req.Dir, name), filepath.Join(dir, name)); err != nil {
-			return 0, fmt.Errorf("putting %s into place: %w", name, err)
+	for _, e := range made {
+		if err := tree.Swap(filepath.Join(m.outputs(), e.Name()), filepath.Join(dir, e.Name())); err != nil {
+			return 0, fmt.Errorf("putting %s into place: %w", e.Name(), err)
 		}
 	}
 	path := m.OutputPath(m.b.Config.Dir)
