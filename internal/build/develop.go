@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/mkosi-go/mkosi/internal/cache"
 	"github.com/mkosi-go/mkosi/internal/script"
 	"github.com/mkosi-go/mkosi/internal/tree"
 )
@@ -13,18 +14,40 @@ import (
 // builds reports whether the image has something to compile, and so an overlay with the tools for that.
 func (m *image) builds() bool { return len(m.BuildScripts) > 0 }
 
-// makeBuildOverlay makes the layer with the build packages, which build scripts see on top of the system and the image
+// hasBuildLayer reports whether build scripts see more than the system: build packages, or what prepare scripts make for
+// them.
+func (m *image) hasBuildLayer() bool { return m.builds() && len(m.BuildPackages)+len(m.PrepareScripts) > 0 }
+
+// makeBuildLayer makes the layer with the build packages, which build scripts see on top of the system and the image
 // never.
-func (m *image) makeBuildOverlay(ctx context.Context) error {
-	if !m.builds() || len(m.BuildPackages)+len(m.PrepareScripts) == 0 {
+func (m *image) makeBuildLayer(ctx context.Context) error {
+	if !m.hasBuildLayer() {
 		return nil
 	}
-	layer := filepath.Join(m.work, "build-packages")
-	if err := os.Mkdir(layer, 0o755); err != nil {
+	if incremental(m.Image) {
+		entry, err := m.keptLayer(ctx, m.buildLayer(m.systemID))
+		if err != nil {
+			return err
+		}
+		m.buildLayers = []string{entry.Path(layerTree)}
+		return nil
+	}
+	dir := filepath.Join(m.work, "build-packages")
+	if err := os.Mkdir(dir, 0o755); err != nil {
 		return err
 	}
-	m.buildLayers = []string{layer}
-	return m.inTree(m.layers(), layer, func() error { return m.installBuildPackages(ctx) })
+	m.buildLayers = []string{dir}
+	return m.inTree(m.layers(), dir, dir+workSuffix, func() error { return m.installBuildPackages(ctx) })
+}
+
+// buildLayer is the layer with the build packages on top of the cached system with this ID.
+func (m *image) buildLayer(system string) layer {
+	return layer{
+		name:     buildName(m.Image),
+		lower:    m.layers,
+		describe: func(ctx context.Context) (cache.Inputs, error) { return m.buildInputs(ctx, system) },
+		fill:     m.installBuildPackages,
+	}
 }
 
 // installBuildPackages takes the steps that fill the layer of the build packages, which is open.
@@ -55,7 +78,7 @@ func (m *image) runBuildScripts(ctx context.Context) error {
 		}
 	}
 	lower := append(m.buildLayers, m.layers()...)
-	err := m.inTree(lower, changes, func() error {
+	err := m.inTree(lower, changes, changes+workSuffix, func() error {
 		return m.runScripts(ctx, scriptRun{kind: script.Build, paths: m.BuildScripts, args: m.b.Config.VerbArgs, dest: m.destDir()})
 	})
 	if err != nil {

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/mkosi-go/mkosi/internal/cache"
 	"github.com/mkosi-go/mkosi/internal/config"
 	"github.com/mkosi-go/mkosi/internal/output"
 	"github.com/mkosi-go/mkosi/internal/sandbox"
@@ -29,6 +30,9 @@ type image struct {
 	// system is the layer with the packages, on top of the base trees. With cached it is somebody else's, and only read.
 	system string
 	cached bool
+	// systemID is the ID of the system's entry in the cache; entries are all that the image uses.
+	systemID string
+	entries  []*cache.Entry
 	// buildLayers lie on top of the system for build scripts.
 	buildLayers []string
 	// root is the tree as a step sees it, upper the layer that its changes go to.
@@ -57,10 +61,10 @@ func (b *Builder) image(ctx context.Context, img *config.Image, memory int64) (s
 	err = inOrder(ctx,
 		m.openBaseTrees,
 		m.makeSystem,
-		m.makeBuildOverlay,
+		m.makeBuildLayer,
 		m.runBuildScripts,
 	)
-	if err != nil || m.Format == config.FormatNone {
+	if err != nil || m.Format == config.FormatNone || m.b.Config.Options.RerunBuildScripts {
 		return 0, err
 	}
 	err = inOrder(ctx,
@@ -120,6 +124,9 @@ func (m *image) makeWorkspace(memory int64) error {
 func (m *image) close() error {
 	var errs []error
 	errs = append(errs, m.closeTree())
+	for _, e := range m.entries {
+		errs = append(errs, e.Close())
+	}
 	// A workspace in memory goes with its mount; whatever lies on disk is removed with the build's own workspace, but
 	// for the name, which a second try wants.
 	_ = sandbox.Unmount(m.work)
@@ -184,16 +191,8 @@ func (m *image) writeOutput(ctx context.Context) (int64, error) {
 	if err := m.closeTree(); err != nil {
 		return 0, err
 	}
-	// Scripts may have added outputs of their own.
-	made, err := os.ReadDir(m.outputs())
-	if err != nil {
+	if err := m.publish(ctx); err != nil {
 		return 0, err
-	}
-	dir := m.OutputDir(m.b.Config.Dir)
-	for _, e := range made {
-		if err := tree.Swap(filepath.Join(m.outputs(), e.Name()), filepath.Join(dir, e.Name())); err != nil {
-			return 0, fmt.Errorf("putting %s into place: %w", e.Name(), err)
-		}
 	}
 	path := m.OutputPath(m.b.Config.Dir)
 	fi, err := os.Lstat(path)
@@ -201,6 +200,28 @@ func (m *image) writeOutput(ctx context.Context) (int64, error) {
 		return fileSize(fi), err
 	}
 	return tree.Size(ctx, path)
+}
+
+// publish puts the outputs, to which scripts may have added their own, into their places, and removes those of an earlier
+// build that have not been made again.
+func (m *image) publish(ctx context.Context) error {
+	made, err := os.ReadDir(m.outputs())
+	if err != nil {
+		return err
+	}
+	dir := m.OutputDir(m.b.Config.Dir)
+	var fresh []string
+	for _, e := range made {
+		if err := tree.Swap(filepath.Join(m.outputs(), e.Name()), filepath.Join(dir, e.Name())); err != nil {
+			return fmt.Errorf("putting %s into place: %w", e.Name(), err)
+		}
+		fresh = append(fresh, e.Name())
+	}
+	stale, err := m.b.staleOutputs(m.Image, fresh)
+	if err != nil {
+		return err
+	}
+	return m.b.remove(ctx, m.Image, stale)
 }
 
 func fileSize(fi fs.FileInfo) int64 {

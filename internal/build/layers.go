@@ -42,13 +42,31 @@ func (m *image) openBaseTrees(ctx context.Context) error {
 	return nil
 }
 
-// makeSystem makes the layer with the distribution: everything that is the same until the configuration changes.
+// makeSystem makes the layer with the distribution: everything that is the same until the configuration changes. With
+// Incremental= it is kept for later builds, and is this build's to read only.
 func (m *image) makeSystem(ctx context.Context) error {
+	if incremental(m.Image) {
+		entry, err := m.keptLayer(ctx, m.systemLayer())
+		if err != nil {
+			return err
+		}
+		m.cached, m.system, m.systemID = true, entry.Path(layerTree), entry.ID
+		return nil
+	}
 	m.system = m.upperDir("system")
 	if err := os.Mkdir(m.system, 0o755); err != nil {
 		return err
 	}
-	return m.inTree(m.base, m.system, func() error { return m.installSystem(ctx) })
+	return m.inTree(m.base, m.system, m.system+workSuffix, func() error { return m.installSystem(ctx) })
+}
+
+func (m *image) systemLayer() layer {
+	return layer{
+		name:     systemName(m.Image),
+		lower:    func() []string { return m.base },
+		describe: m.systemInputs,
+		fill:     m.installSystem,
+	}
 }
 
 // installSystem takes the steps that fill the system layer, which is open.
@@ -63,7 +81,7 @@ func (m *image) installSystem(ctx context.Context) error {
 // openImage opens the tree for the steps that complete it.
 func (m *image) openImage(ctx context.Context) error {
 	if !m.cached {
-		return m.openTree(m.base, m.system)
+		return m.openTree(m.base, m.system, m.system+workSuffix)
 	}
 	upper := m.upperDir("changes")
 	if err := os.Mkdir(upper, 0o755); err != nil {
@@ -74,9 +92,9 @@ func (m *image) openImage(ctx context.Context) error {
 		if err := tree.Copy(ctx, m.system, upper, tree.CopyOptions{IgnoreOwners: m.b.session.SingleUser}); err != nil {
 			return fmt.Errorf("copying the cached image: %w", err)
 		}
-		return m.openTree(m.base, upper)
+		return m.openTree(m.base, upper, upper+workSuffix)
 	}
-	return m.openTree(m.layers(), upper)
+	return m.openTree(m.layers(), upper, upper+workSuffix)
 }
 
 // layers are the system and what lies below it, topmost first.
@@ -91,22 +109,24 @@ func (m *image) upperDir(name string) string {
 	return filepath.Join(m.work, name)
 }
 
+// workSuffix makes the kernel's directory of an overlay out of its upper one.
+const workSuffix = ".work"
+
 // openTree makes the layers upper and lower, topmost first, the tree that steps see. Without a lower layer it is upper
-// itself.
-func (m *image) openTree(lower []string, upper string) error {
+// itself. work is a directory for the kernel, which is made if it is needed.
+func (m *image) openTree(lower []string, upper, work string) error {
 	m.root, m.upper = upper, upper
 	if len(lower) == 0 {
 		return nil
 	}
 	m.root = filepath.Join(m.work, "root")
-	overlayWork := upper + ".work"
-	for _, dir := range []string{m.root, overlayWork} {
+	for _, dir := range []string{m.root, work} {
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			return fmt.Errorf("making an overlay: %w", err)
 		}
 	}
 	var err error
-	m.unmount, err = sandbox.MountOverlay(lower, upper, overlayWork, m.root)
+	m.unmount, err = sandbox.MountOverlay(lower, upper, work, m.root)
 	return err
 }
 
@@ -121,8 +141,8 @@ func (m *image) closeTree() error {
 }
 
 // inTree runs fn while the layers are open as the tree.
-func (m *image) inTree(lower []string, upper string, fn func() error) error {
-	if err := m.openTree(lower, upper); err != nil {
+func (m *image) inTree(lower []string, upper, work string, fn func() error) error {
+	if err := m.openTree(lower, upper, work); err != nil {
 		return err
 	}
 	return errors.Join(fn(), m.closeTree())

@@ -90,7 +90,7 @@ func (m *image) scriptView(ctx context.Context, r scriptRun) (*script.View, erro
 		OutputDir: r.output,
 		DestDir:   r.dest,
 	}
-	if !seesImage(r.kind) {
+	if !r.kind.SeesImage() {
 		return v, nil
 	}
 	v.Root = m.root
@@ -110,7 +110,7 @@ func (m *image) scriptView(ctx context.Context, r scriptRun) (*script.View, erro
 	if err != nil {
 		return nil, err
 	}
-	if v.Tools, err = apt.Tools(r.kind == script.Prepare || m.WithNetwork); err != nil {
+	if v.Tools, err = apt.Tools(r.kind.Network(m.Image)); err != nil {
 		return nil, err
 	}
 	return v, nil
@@ -123,18 +123,13 @@ const (
 	artifactsSuffix = ".artifacts"
 )
 
-// seesImage reports whether scripts of a kind work on the tree of the image.
-func seesImage(k script.Kind) bool {
-	switch k {
-	case script.Prepare, script.Build, script.PostInstallation, script.Finalize:
-		return true
-	}
-	return false
-}
-
 // prepare runs the prepare scripts; stage is "final" for the image and "build" for the overlay of the build packages.
 func (m *image) prepare(ctx context.Context, stage string) error {
 	return m.runScripts(ctx, scriptRun{kind: script.Prepare, paths: m.PrepareScripts, args: []string{stage}})
+}
+
+func (m *image) sync(ctx context.Context) error {
+	return m.runScripts(ctx, scriptRun{kind: script.Sync, paths: m.SyncScripts, args: []string{"final"}, cached: m.b.cached[m.Image]})
 }
 
 func (m *image) postInstall(ctx context.Context) error {
