@@ -97,6 +97,17 @@ func (c *copier) copyXattrs(from, to string, follow bool) error {
 	return nil
 }
 
+// Xattrs returns the extended attributes of the file at path, which is not
+// followed if it is a link, as a text that is the same for the same names and
+// values; "" for none.
+func Xattrs(path string) (string, error) {
+	text, err := xattrText(path)
+	if err != nil {
+		return "", fmt.Errorf("reading the extended attributes of %s: %w", path, err)
+	}
+	return text, nil
+}
+
 // listXattrs returns the names of a file's extended attributes, sorted as the
 // kernel has them. A file system without any has none.
 func listXattrs(file string, follow bool) ([]string, error) {

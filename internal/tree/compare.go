@@ -183,7 +183,12 @@ func xattrsOf(root int, p string) (string, error) {
 		return "", err
 	}
 	defer unix.Close(fd)
-	file := procPath(fd) + "/" + base
+	return xattrText(procPath(fd) + "/" + base)
+}
+
+// xattrText returns the extended attributes of the file at a path, whose last
+// component is not followed, in one line, sorted.
+func xattrText(file string) (string, error) {
 	names, err := listXattrs(file, false)
 	if err != nil {
 		return "", err

@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -34,19 +36,91 @@ func Stage(ctx context.Context, dir string) (*Staging, error) {
 		if err != nil {
 			return nil, fmt.Errorf("making a staging directory: %w", err)
 		}
-		lock, err := lockDir(path)
-		if errors.Is(err, unix.EWOULDBLOCK) || errors.Is(err, os.ErrNotExist) {
-			continue // taken for a stale one in the moment before it was locked
-		}
+		s, err := holdStaging(path)
 		if err != nil {
-			return nil, fmt.Errorf("locking %s: %w", path, err)
+			return nil, err
 		}
-		// It may have been removed between being made and being locked.
-		if here, err := sameFile(lock, path); err == nil && here {
-			return &Staging{path: path, lock: lock}, nil
+		if s != nil {
+			return s, nil
 		}
-		lock.Close()
 	}
+}
+
+// stagingPoll is how often StageAs looks whether the directory it waits for is free.
+const stagingPoll = 50 * time.Millisecond
+
+// StageAs is Stage with a directory that id names and that one process at a
+// time has, so that of those who want to make the same thing in dir one does
+// and the others wait. waiting, if it is not nil, is called once when that is
+// so. The wait ends with the context's cause when ctx is done.
+func StageAs(ctx context.Context, dir string, id uint64, waiting func()) (*Staging, error) {
+	if err := cleanStale(ctx, dir); err != nil {
+		return nil, err
+	}
+	path := filepath.Join(dir, stagingPrefix+strconv.FormatUint(id, 10))
+	for tries := 0; ; tries++ {
+		err := os.Mkdir(path, 0o700)
+		if err == nil {
+			if s, err := holdStaging(path); s != nil || err != nil {
+				return s, err
+			}
+		} else if !errors.Is(err, os.ErrExist) {
+			return nil, fmt.Errorf("making a staging directory: %w", err)
+		} else if err := removeStale(ctx, path); err != nil {
+			return nil, err
+		}
+		if tries == 2 && waiting != nil { // before that it may be somebody who only looks for stale ones
+			waiting()
+		}
+		if tries == 0 {
+			continue
+		}
+		select {
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		case <-time.After(stagingPoll):
+		}
+	}
+}
+
+// holdStaging locks a staging directory that was just made. It returns nil if
+// somebody took it for a stale one in the moment before it was locked.
+func holdStaging(path string) (*Staging, error) {
+	lock, err := lockDir(path)
+	if errors.Is(err, unix.EWOULDBLOCK) || errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("locking %s: %w", path, err)
+	}
+	// It may have been removed between being made and being locked.
+	if here, err := sameFile(lock, path); err == nil && here {
+		return &Staging{path: path, lock: lock}, nil
+	}
+	lock.Close()
+	return nil, nil
+}
+
+// removeStale removes the staging directory path unless its owner lives. One
+// of another user is an error: nobody may ever unlock it.
+func removeStale(ctx context.Context, path string) error {
+	lock, err := lockDir(path)
+	if errors.Is(err, unix.EWOULDBLOCK) || errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("locking %s: %w", path, err)
+	}
+	defer lock.Close()
+	if !ours(lock) {
+		return fmt.Errorf("%s belongs to another user", path)
+	}
+	// What was opened may be gone, and another one in its place, whose lock is
+	// not ours.
+	if here, err := sameFile(lock, path); err != nil || !here {
+		return nil
+	}
+	return RemoveAll(ctx, path)
 }
 
 // Dir returns the path of the staging directory.
@@ -70,6 +144,10 @@ func (s *Staging) Close() error {
 	return err
 }
 
+// CleanStaging removes the staging directories in dir whose owners are gone,
+// as Stage does.
+func CleanStaging(ctx context.Context, dir string) error { return cleanStale(ctx, dir) }
+
 // cleanStale removes this user's staging directories in dir that nobody has
 // locked. dir may be shared with others, whose directories are theirs to
 // remove, and what cannot be removed is no reason not to make a new one.
@@ -85,15 +163,8 @@ func cleanStale(ctx context.Context, dir string) error {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		path := filepath.Join(dir, e.Name())
-		lock, err := lockDir(path)
-		if err != nil {
-			continue // in use, gone by now, or another user's
-		}
-		if ours(lock) {
-			_ = RemoveAll(ctx, path)
-		}
-		lock.Close()
+		// In use, gone by now, or another user's: all of them are left alone.
+		_ = removeStale(ctx, filepath.Join(dir, e.Name()))
 	}
 	return nil
 }
