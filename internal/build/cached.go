@@ -10,14 +10,18 @@ import (
 )
 
 // incremental reports whether the layers of an image are kept for later builds.
-func incremental(img *config.Image) bool { return img.Incremental != config.IncrementalNo }
+func incremental(img *config.Image) bool {
+	return img.Incremental == config.IncrementalYes || img.Incremental == config.IncrementalStrict
+}
 
 // store is where the layers of an image are kept.
 func (b *Builder) store(img *config.Image) *cache.Store {
 	return &cache.Store{
-		Dir:     img.CacheDirectory,
-		MaxUse:  b.CacheMaxUse,
-		Waiting: func(name string) { b.UI.Infof(img.Image, "waiting for another build, which makes the cached image %s", name) },
+		Dir:    img.CacheDirectory,
+		MaxUse: b.CacheMaxUse,
+		Waiting: func(name string) {
+			b.UI.Infof(img.Image, "waiting for another build, which makes the cached image %s", name)
+		},
 		Removed: func(name string, err error) {
 			if err != nil {
 				b.UI.Warnf(img.Image, "removing the cached image %s: %v", name, err)
@@ -46,6 +50,12 @@ const layerTree = "tree"
 // keptLayer returns the cache entry of a layer, which is made if there is no current one. It stays in use until the
 // image is done.
 func (m *image) keptLayer(ctx context.Context, l layer) (*cache.Entry, error) {
+	// What the repositories offer goes into the layers, and all of an image see the same.
+	if m.usesPackages() {
+		if _, err := m.packageManager(ctx); err != nil {
+			return nil, err
+		}
+	}
 	store := m.b.store(m.Image)
 	in, err := l.describe(ctx)
 	if err != nil {
@@ -60,7 +70,7 @@ func (m *image) keptLayer(ctx context.Context, l layer) (*cache.Entry, error) {
 			return nil, &staleError{l.name, miss.Reason}
 		}
 		m.b.UI.Infof(m.Image.Image, "making the cached image %s: %s", l.name, miss.Reason)
-		if entry, err = m.makeLayer(ctx, store, l); err != nil {
+		if entry, err = m.makeLayer(ctx, store, l, in); err != nil {
 			return nil, err
 		}
 	}
@@ -69,17 +79,7 @@ func (m *image) keptLayer(ctx context.Context, l layer) (*cache.Entry, error) {
 }
 
 // makeLayer makes a layer and keeps it.
-func (m *image) makeLayer(ctx context.Context, store *cache.Store, l layer) (*cache.Entry, error) {
-	// The package manager may bring its metadata up to date, which goes into the layer.
-	if m.usesPackages() {
-		if _, err := m.packageManager(ctx); err != nil {
-			return nil, err
-		}
-	}
-	in, err := l.describe(ctx)
-	if err != nil {
-		return nil, err
-	}
+func (m *image) makeLayer(ctx context.Context, store *cache.Store, l layer, in cache.Inputs) (*cache.Entry, error) {
 	pending, entry, err := store.Begin(ctx, l.name, in)
 	if err != nil || entry != nil {
 		return entry, err
@@ -207,7 +207,7 @@ func (b *Builder) memo(img *config.Image) *cache.Memo {
 // saveMemos keeps what was learnt about files. A build does not fail for it.
 func (b *Builder) saveMemos() {
 	for dir, memo := range b.memos {
-		if err := memo.Save(); err != nil {
+		if err := memo.Save(context.Background()); err != nil {
 			b.UI.Debugf("", "remembering files in %s: %v", dir, err)
 		}
 	}

@@ -19,8 +19,8 @@ import (
 // Cleaning says what is to be removed of what earlier builds left.
 type Cleaning struct {
 	Outputs  bool // the outputs
-	Cache    bool // cached images, and the metadata of their packages
-	Packages bool // downloaded packages
+	Cache    bool // cached images
+	Packages bool // downloaded packages, and their metadata
 	BuildDir bool // what build scripts left in the build directory
 }
 
@@ -53,12 +53,12 @@ func (b *Builder) clean(ctx context.Context, img *config.Image, what Cleaning) e
 	if what.BuildDir && img.BuildDirectory != "" {
 		paths = append(paths, img.BuildSubdirectory())
 	}
-	if what.Cache && img.CacheDirectory != "" {
-		paths = append(paths, MetadataDir(img))
-	}
 	if what.Packages {
 		m := &image{Image: img, b: b}
 		paths = append(paths, m.packageCacheDir(), m.packageCacheDir()+unchecked(img))
+		if img.CacheDirectory != "" {
+			paths = append(paths, MetadataDir(img))
+		}
 	}
 	if err := b.remove(ctx, img, paths); err != nil {
 		return err

@@ -16,7 +16,9 @@ func (m *image) builds() bool { return len(m.BuildScripts) > 0 }
 
 // hasBuildLayer reports whether build scripts see more than the system: build packages, or what prepare scripts make for
 // them.
-func (m *image) hasBuildLayer() bool { return m.builds() && len(m.BuildPackages)+len(m.PrepareScripts) > 0 }
+func (m *image) hasBuildLayer() bool {
+	return m.builds() && len(m.BuildPackages)+len(m.PrepareScripts) > 0
+}
 
 // makeBuildLayer makes the layer with the build packages, which build scripts see on top of the system and the image
 // never.

@@ -5,14 +5,12 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/mkosi-go/mkosi/internal/archive"
 	"github.com/mkosi-go/mkosi/internal/config"
-	"github.com/mkosi-go/mkosi/internal/sandbox"
 	"github.com/mkosi-go/mkosi/internal/tree"
 )
 

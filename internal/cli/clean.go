@@ -12,12 +12,13 @@ import (
 	"github.com/mkosi-go/mkosi/internal/config"
 )
 
-// clean removes the outputs of all images, with --force their caches too, and with --force twice the packages as well.
+// clean removes the outputs of all images, with --force what builds kept for later ones too, and with --force twice the
+// packages as well.
 func (a *app) clean(ctx context.Context) error {
 	a.warn()
 	b := &build.Builder{Config: a.cfg, Host: a.host, UI: a.ui}
 	force := a.cfg.Options.Force
-	err := b.Clean(ctx, build.Cleaning{Outputs: true, Cache: force > 0, Packages: force > 1, BuildDir: a.cfg.Options.WipeBuildDir})
+	err := b.Clean(ctx, build.Cleaning{Outputs: true, Cache: force > 0, Packages: force > 1, BuildDir: force > 0 || a.cfg.Options.WipeBuildDir})
 	if err != nil {
 		return err
 	}
