@@ -17,6 +17,7 @@ import (
 	"github.com/mkosi-go/mkosi/internal/config"
 	"github.com/mkosi-go/mkosi/internal/host"
 	"github.com/mkosi-go/mkosi/internal/sandbox"
+	"github.com/mkosi-go/mkosi/internal/timing"
 	"github.com/mkosi-go/mkosi/internal/tree"
 	"github.com/mkosi-go/mkosi/internal/ui"
 )
@@ -29,6 +30,8 @@ type Builder struct {
 	// CacheMaxUse is how many bytes the cached images in a cache directory may take up, 0 for no limit: see
 	// [cache.Store].
 	CacheMaxUse int64
+	// Timing records how long the steps take; nil for nothing.
+	Timing *timing.Recorder
 
 	session sandbox.Session
 	work    *tree.Staging // of the whole build
@@ -65,6 +68,8 @@ func (e *PanicError) Error() string { return fmt.Sprintf("bug in mkosi: %v", e.V
 // Run builds the images of a plan, side by side where none needs the other. The first failure stops the rest; the
 // error says which image failed, outputs of images that were finished stay.
 func (b *Builder) Run(ctx context.Context, plan *Plan) (err error) {
+	span := b.Timing.Begin("", "build")
+	defer func() { span.End(err) }()
 	b.session = sandbox.Current()
 	unlock, err := b.lockOutputs(ctx, plan)
 	if err != nil {
@@ -165,11 +170,13 @@ func (b *Builder) guard(fn func() error) (err error) {
 }
 
 // job builds one image, a second time on disk if it does not fit into memory.
-func (b *Builder) job(ctx context.Context, job *Job) error {
+func (b *Builder) job(ctx context.Context, job *Job) (err error) {
 	if job.Skip != "" {
 		b.UI.Infof(job.Image.Image, "not built: %s", job.Skip)
 		return nil
 	}
+	span := b.Timing.Begin(job.Image.Image, "image "+job.Image.Image)
+	defer func() { span.End(err) }()
 	start := time.Now()
 	memory := b.memory.take(job.Image)
 	size, err := b.image(ctx, job.Image, memory)

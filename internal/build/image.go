@@ -100,7 +100,9 @@ func isExtension(f config.Format) bool {
 // step runs fn as a step that the user sees.
 func (m *image) step(text string, fn func() error) error {
 	s := m.b.UI.Begin(m.Image.Image, "%s", text)
+	span := m.b.Timing.Begin(m.Image.Image, text)
 	err := fn()
+	span.End(err)
 	s.End(err)
 	return err
 }

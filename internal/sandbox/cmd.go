@@ -63,6 +63,8 @@ type Cmd struct {
 	// Grace is how long the command may take to end after the context's
 	// cancellation, before it and all its children are killed; 0 means 1.5 s.
 	Grace time.Duration
+	// Used, unless it is nil, is told what the command used when it has ended, before Run returns.
+	Used func(Usage)
 }
 
 // ExitError is the error of a command that was started and failed.

@@ -106,7 +106,7 @@ func (c *Cmd) runFirst(ctx context.Context, out *streams) (report, error) {
 	done := make(chan report, 1)
 	go func() { done <- readReport(reports) }()
 	stop := context.AfterFunc(ctx, func() { c.stop(first.Process) })
-	err = first.Wait()
+	err = c.wait(first)
 	stop()
 	r := <-done
 	if r.failure != nil && userNamespace {
