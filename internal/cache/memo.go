@@ -26,6 +26,7 @@ import (
 // The methods of a nil Memo remember nothing. They may be called from several goroutines.
 type Memo struct {
 	path    string
+	settle  time.Duration // how long ago a file must have been changed to be remembered
 	mu      sync.Mutex
 	known   map[fileID]remembered
 	changed bool
@@ -45,8 +46,7 @@ type remembered struct {
 
 const (
 	memoMagic = "mkosi digests 1\n"
-	// settled is how long ago a file must have been changed to be remembered: more than the resolution of the times of
-	// any file system.
+	// settled is more than the resolution of the times of any file system.
 	settled = 2 * time.Second
 	// memoDays is for how long files are remembered that nobody asks for.
 	memoDays = 30
@@ -61,7 +61,7 @@ func now() time.Time { return time.Now() }
 // OpenMemo reads the memo kept in the file path. One that is absent, damaged, or of another user is as good as empty:
 // that costs time, no more. Save writes it.
 func OpenMemo(path string) *Memo {
-	m := &Memo{path: path, known: map[fileID]remembered{}}
+	m := &Memo{path: path, settle: settled, known: map[fileID]remembered{}}
 	if known, err := readMemo(path); err == nil {
 		m.known = known
 	}
@@ -144,7 +144,7 @@ func (m *Memo) put(st *unix.Stat_t, sum [sha256.Size]byte, start time.Time) {
 	if m == nil {
 		return
 	}
-	limit := start.Add(-settled)
+	limit := start.Add(-m.settle)
 	if time.Unix(st.Ctim.Unix()).After(limit) || time.Unix(st.Mtim.Unix()).After(limit) {
 		return
 	}
