@@ -31,7 +31,9 @@ type command struct {
 	Image bool `json:"image,omitempty"`
 	// Chroot has the caller's arguments run with the image as their root directory.
 	Chroot bool `json:"chroot,omitempty"`
-	// Network tells that the script has the network.
+	// Lists shows apt's lists to the program.
+	Lists bool `json:"lists,omitempty"`
+	// Network leaves the program the script's network.
 	Network bool `json:"network,omitempty"`
 	// Lock is a file to lock meanwhile, or "".
 	Lock string `json:"lock,omitempty"`
@@ -85,7 +87,7 @@ func (v *View) commands(k Kind) map[string]command {
 	}
 	if v.Tools != nil {
 		for _, c := range v.Tools.Commands {
-			list[c.Name] = command{Args: c.Args, Env: c.Env, Image: c.Image, Lock: c.Lock}
+			list[c.Name] = command{Args: c.Args, Env: c.Env, Image: c.Image, Lists: c.Lists, Network: c.Network, Lock: c.Lock}
 		}
 	}
 	for name, c := range list {

@@ -30,12 +30,12 @@ func listen(t *testing.T) string {
 
 func TestParseCommands(t *testing.T) {
 	for text, want := range map[string]string{
-		`{"a":{"args":["b"]},"c":{"chroot":true}}`:       "",
-		`{"a/b":{"args":["b"]}}`:                         "is not the name",
-		`{"":{"args":["b"]}}`:                            "is not the name",
-		`{"a":{}}`:                                       "stands for nothing",
-		`{"a":{"args":["b"],"x":1}}`:                     "unknown field",
-		`[`:                                              "unexpected EOF",
+		`{"a":{"args":["b"]},"c":{"chroot":true}}`: "",
+		`{"a/b":{"args":["b"]}}`:                   "is not the name",
+		`{"":{"args":["b"]}}`:                      "is not the name",
+		`{"a":{}}`:                                 "stands for nothing",
+		`{"a":{"args":["b"],"x":1}}`:               "unknown field",
+		`[`:                                        "unexpected EOF",
 		`{"a":{"args":["` + strings.Repeat("b", maxSpec): "more than",
 	} {
 		_, err := parseCommands([]byte(text))
