@@ -13,9 +13,11 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/mkosi-go/mkosi/internal/cache"
 	"github.com/mkosi-go/mkosi/internal/config"
 	"github.com/mkosi-go/mkosi/internal/host"
 	"github.com/mkosi-go/mkosi/internal/sandbox"
+	"github.com/mkosi-go/mkosi/internal/timing"
 	"github.com/mkosi-go/mkosi/internal/tree"
 	"github.com/mkosi-go/mkosi/internal/ui"
 )
@@ -25,6 +27,11 @@ type Builder struct {
 	Config *config.Config
 	Host   host.Facts
 	UI     *ui.Printer
+	// CacheMaxUse is how many bytes the cached images in a cache directory may take up, 0 for no limit: see
+	// [cache.Store].
+	CacheMaxUse int64
+	// Timing records how long the steps take; nil for nothing.
+	Timing *timing.Recorder
 
 	session sandbox.Session
 	work    *tree.Staging // of the whole build
@@ -32,6 +39,13 @@ type Builder struct {
 	sources sourceSets
 	memory  memoryBudget
 	umask   int // of the user, for the outputs
+	// allCached says that nothing has to be installed, since every image that keeps its system for later has a current
+	// one.
+	allCached bool
+	// cached says of each image whether it has.
+	cached map[*config.Image]bool
+	memoMu sync.Mutex
+	memos  map[string]*cache.Memo // by cache directory
 }
 
 // ImageError is the failure of one image.
@@ -54,6 +68,8 @@ func (e *PanicError) Error() string { return fmt.Sprintf("bug in mkosi: %v", e.V
 // Run builds the images of a plan, side by side where none needs the other. The first failure stops the rest; the
 // error says which image failed, outputs of images that were finished stay.
 func (b *Builder) Run(ctx context.Context, plan *Plan) (err error) {
+	span := b.Timing.Begin("", "build")
+	defer func() { span.End(err) }()
 	b.session = sandbox.Current()
 	unlock, err := b.lockOutputs(ctx, plan)
 	if err != nil {
@@ -71,6 +87,7 @@ func (b *Builder) Run(ctx context.Context, plan *Plan) (err error) {
 		return fmt.Errorf("making a workspace: %w", err)
 	}
 	defer func() {
+		b.saveMemos()
 		b.cleanup.Wait()
 		// The context may be done already, and what was made is to be removed all the same.
 		if closeErr := b.work.Close(); err == nil && closeErr != nil {
@@ -78,6 +95,42 @@ func (b *Builder) Run(ctx context.Context, plan *Plan) (err error) {
 		}
 	}()
 
+	if err := b.guard(func() error { return b.begin(ctx, plan) }); err != nil {
+		return err
+	}
+	return b.jobs(ctx, plan)
+}
+
+// begin does what comes before the first image: what the options name is removed, clean scripts run, and sync scripts
+// bring sources up to date.
+func (b *Builder) begin(ctx context.Context, plan *Plan) error {
+	o := b.Config.Options
+	for _, job := range plan.Jobs {
+		if job.Skip != "" || o.RerunBuildScripts {
+			continue
+		}
+		what := Cleaning{Cache: o.Force > 1, Packages: o.Force > 2, BuildDir: o.WipeBuildDir}
+		if err := b.clean(ctx, job.Image, what); err != nil {
+			return &ImageError{job.Image.Image, err}
+		}
+	}
+	if err := b.findCached(ctx, plan); err != nil {
+		return err
+	}
+	for _, job := range plan.Jobs {
+		if job.Skip != "" {
+			continue
+		}
+		m := &image{Image: job.Image, b: b}
+		if err := m.sync(ctx); err != nil {
+			return &ImageError{job.Image.Image, err}
+		}
+	}
+	return nil
+}
+
+// jobs builds the images of a plan, each as soon as those that it needs are done.
+func (b *Builder) jobs(ctx context.Context, plan *Plan) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	done := map[*Job]chan struct{}{}
@@ -117,11 +170,13 @@ func (b *Builder) guard(fn func() error) (err error) {
 }
 
 // job builds one image, a second time on disk if it does not fit into memory.
-func (b *Builder) job(ctx context.Context, job *Job) error {
+func (b *Builder) job(ctx context.Context, job *Job) (err error) {
 	if job.Skip != "" {
 		b.UI.Infof(job.Image.Image, "not built: %s", job.Skip)
 		return nil
 	}
+	span := b.Timing.Begin(job.Image.Image, "image "+job.Image.Image)
+	defer func() { span.End(err) }()
 	start := time.Now()
 	memory := b.memory.take(job.Image)
 	size, err := b.image(ctx, job.Image, memory)

@@ -5,14 +5,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
-	"path"
 	"path/filepath"
-	"slices"
 
 	"github.com/mkosi-go/mkosi/internal/config"
-	"github.com/mkosi-go/mkosi/internal/distro"
 	"github.com/mkosi-go/mkosi/internal/sandbox"
+	"github.com/mkosi-go/mkosi/internal/script"
 )
 
 // maxConfigured limits what a configure script may print, in bytes.
@@ -35,85 +32,29 @@ func (b *Builder) Configure(ctx context.Context) error {
 	return nil
 }
 
-// sourceDir is where scripts find the sources of the user.
-const sourceDir = "/work/src"
-
-func (b *Builder) configure(ctx context.Context, img *config.Image, script string) (changed *config.Image, err error) {
+func (b *Builder) configure(ctx context.Context, img *config.Image, path string) (changed *config.Image, err error) {
 	in, err := config.ImageJSON(img)
 	if err != nil {
 		return nil, err
 	}
-	env, err := b.configureEnv(img)
+	view := &script.View{Image: img, UID: b.Host.UID, GID: b.Host.GID, Debug: b.UI.Debugging(), HostEnv: b.Host.Environment}
+	for _, t := range sources(img) {
+		view.Sources = append(view.Sources, sandbox.Bind(t.Source, t.Target))
+	}
+	cmd, err := view.Command(script.Configure, path)
 	if err != nil {
 		return nil, err
-	}
-	const name = "/work/configure"
-	ops := append(sandbox.HostUsr(), sandbox.Dir(sourceDir, 0o755))
-	for _, tree := range img.BuildSources {
-		ops = append(ops, sandbox.Bind(tree.Source, path.Join(sourceDir, tree.Target)))
-	}
-	ops = append(ops, sandbox.BindReadOnly(script, name))
-	if img.WithNetwork {
-		ops = append(ops, sandbox.HostNetwork()...)
 	}
 	messages := b.UI.Writer(img.Image)
 	defer messages.Close()
 	out := &limitedBuffer{max: maxConfigured}
-	step := b.UI.Begin(img.Image, "running %s", filepath.Base(script))
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(in), out, messages
+	step := b.UI.Begin(img.Image, "running %s", filepath.Base(path))
 	defer func() { step.End(err) }()
-	err = b.run(ctx, img.Image, &sandbox.Cmd{
-		Args: []string{name}, Env: env, Dir: sourceDir, Ops: ops, Network: img.WithNetwork,
-		Stdin: bytes.NewReader(in), Stdout: out, Stderr: messages,
-	})
-	if err != nil {
+	if err := b.run(ctx, img.Image, cmd); err != nil {
 		return nil, err
 	}
-	return img.WithJSON(out.Bytes(), config.Origin{Kind: config.FromScript, File: script})
-}
-
-// configureEnv is the environment of a configure script.
-func (b *Builder) configureEnv(img *config.Image) ([]string, error) {
-	env, err := img.ReadEnvironment()
-	if err != nil {
-		return nil, err
-	}
-	maps.Copy(env, map[string]string{
-		"ARCHITECTURE":              string(img.Architecture),
-		"DISTRIBUTION":              string(img.Distribution),
-		"DISTRIBUTION_ARCHITECTURE": distributionArchitecture(img),
-		"EFI_ARCHITECTURE":          img.Architecture.EFI(),
-		"QEMU_ARCHITECTURE":         img.Architecture.QEMU(),
-		"RELEASE":                   img.Release,
-		"SRCDIR":                    sourceDir,
-		"MKOSI_UID":                 fmt.Sprint(b.Host.UID),
-		"MKOSI_DEBUG":               map[bool]string{true: "1", false: "0"}[b.UI.Debugging()],
-		"PATH":                      toolPath,
-		"HOME":                      "/",
-		"LANG":                      "C.UTF-8",
-		"TERM":                      "dumb",
-	})
-	for name, value := range map[string]string{"IMAGE_ID": img.ImageId, "IMAGE_VERSION": img.ImageVersion} {
-		if value != "" {
-			env[name] = value
-		}
-	}
-	var list []string
-	for _, name := range slices.Sorted(maps.Keys(env)) {
-		list = append(list, name+"="+env[name])
-	}
-	return list, nil
-}
-
-// distributionArchitecture is the distribution's own name of the architecture, or ours where it has none.
-func distributionArchitecture(img *config.Image) string {
-	d, err := distro.Lookup(string(img.Distribution))
-	if err != nil {
-		return string(img.Architecture)
-	}
-	if arch, err := d.Architecture(string(img.Architecture)); err == nil {
-		return arch
-	}
-	return string(img.Architecture)
+	return img.WithJSON(out.Bytes(), config.Origin{Kind: config.FromScript, File: path})
 }
 
 // limitedBuffer keeps what is written to it up to a limit, and then fails.

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/mkosi-go/mkosi/internal/cache"
 	"github.com/mkosi-go/mkosi/internal/config"
 	"github.com/mkosi-go/mkosi/internal/output"
 	"github.com/mkosi-go/mkosi/internal/sandbox"
@@ -24,13 +25,19 @@ type image struct {
 	stage *tree.Staging
 	// work holds what is needed only while building; it may lie in memory.
 	work string
-	// root is the tree as a step sees it.
-	root string
-	// upper is where the changes to the base trees go when root is an overlay, else "".
-	upper string
-	// lower are the layers below, topmost first.
-	lower []string
-	// unmount ends the overlay; nil when there is none.
+	// base are the directories of the base trees, topmost first.
+	base []string
+	// system is the layer with the packages, on top of the base trees. With cached it is somebody else's, and only read.
+	system string
+	cached bool
+	// systemID is the ID of the system's entry in the cache; entries are all that the image uses.
+	systemID string
+	entries  []*cache.Entry
+	// buildLayers lie on top of the system for build scripts.
+	buildLayers []string
+	// root is the tree as a step sees it, upper the layer that its changes go to.
+	root, upper string
+	// unmount ends the overlay that root is; nil when there is none.
 	unmount func() error
 	// hostRelease are the os-release(5) fields of the base trees of an extension.
 	hostRelease map[string]string
@@ -47,27 +54,36 @@ func (b *Builder) image(ctx context.Context, img *config.Image, memory int64) (s
 	if err := m.makeWorkspace(memory); err != nil {
 		return 0, err
 	}
+	if err := os.Mkdir(m.outputs(), 0o755); err != nil {
+		return 0, err
+	}
 
-	steps := []func(context.Context) error{
-		m.makeTree,
-		m.copySkeletonTrees,
-		m.installPackages,
+	err = inOrder(ctx,
+		m.openBaseTrees,
+		m.makeSystem,
+		m.makeBuildLayer,
+		m.runBuildScripts,
+	)
+	if err != nil || m.Format == config.FormatNone || m.b.Config.Options.RerunBuildScripts {
+		return 0, err
+	}
+	err = inOrder(ctx,
+		m.openImage,
+		m.installBuilt,
+		m.installVolatilePackages,
 		m.copyExtraTrees,
+		m.postInstall,
 		m.leaveBaseTrees,
 		m.writeSystemFiles,
 		m.runSystemTools,
 		m.applyFirstBoot,
 		m.removePackagesAndFiles,
 		m.cleanPackageMetadata,
+		m.finalize,
 		m.finishTree,
-	}
-	for _, step := range steps {
-		if ctx.Err() != nil {
-			return 0, context.Cause(ctx)
-		}
-		if err := step(ctx); err != nil {
-			return 0, err
-		}
+	)
+	if err != nil {
+		return 0, err
 	}
 	return m.writeOutput(ctx)
 }
@@ -84,7 +100,9 @@ func isExtension(f config.Format) bool {
 // step runs fn as a step that the user sees.
 func (m *image) step(text string, fn func() error) error {
 	s := m.b.UI.Begin(m.Image.Image, "%s", text)
+	span := m.b.Timing.Begin(m.Image.Image, text)
 	err := fn()
+	span.End(err)
 	s.End(err)
 	return err
 }
@@ -107,8 +125,9 @@ func (m *image) makeWorkspace(memory int64) error {
 // close gives back everything that the image held.
 func (m *image) close() error {
 	var errs []error
-	if m.unmount != nil {
-		errs = append(errs, m.unmount())
+	errs = append(errs, m.closeTree())
+	for _, e := range m.entries {
+		errs = append(errs, e.Close())
 	}
 	// A workspace in memory goes with its mount; whatever lies on disk is removed with the build's own workspace, but
 	// for the name, which a second try wants.
@@ -146,40 +165,36 @@ func (m *image) finishTree(ctx context.Context) error {
 	})
 }
 
+// outputs is the directory for the outputs, which is $OUTPUTDIR of scripts too.
+func (m *image) outputs() string { return m.stage.Path("outputs") }
+
 // writeOutput packs the tree and puts the outputs into their places, each in one step.
 func (m *image) writeOutput(ctx context.Context) (int64, error) {
 	req := output.Request{
 		Image: m.Image,
 		Root:  m.root,
-		Dir:   m.stage.Path("outputs"),
+		Dir:   m.outputs(),
 		Run:   m.runHostTool,
 		// A tree in the staging directory may be renamed into place.
-		OwnsRoot:     filepath.Dir(m.root) == filepath.Dir(m.stage.Path("root")),
+		OwnsRoot:     filepath.Dir(m.root) == m.stage.Dir(),
 		IgnoreOwners: m.b.session.SingleUser,
 		FileMode:     0o666 &^ os.FileMode(m.b.umask),
 	}
-	if err := os.Mkdir(req.Dir, 0o755); err != nil {
-		return 0, err
-	}
-	var artifacts []string
-	err := m.step("writing "+m.OutputName(), func() (err error) {
-		artifacts, err = output.Write(ctx, req)
+	err := m.step("writing "+m.OutputName(), func() error {
+		_, err := output.Write(ctx, req)
 		return err
 	})
 	if err != nil {
 		return 0, err
 	}
-	if m.unmount != nil {
-		if err := m.unmount(); err != nil {
-			return 0, err
-		}
-		m.unmount = nil
+	if err := m.postOutput(ctx); err != nil {
+		return 0, err
 	}
-	dir := m.OutputDir(m.b.Config.Dir)
-	for _, name := range artifacts {
-		if err := tree.Swap(filepath.Join(req.Dir, name), filepath.Join(dir, name)); err != nil {
-			return 0, fmt.Errorf("putting %s into place: %w", name, err)
-		}
+	if err := m.closeTree(); err != nil {
+		return 0, err
+	}
+	if err := m.publish(ctx); err != nil {
+		return 0, err
 	}
 	path := m.OutputPath(m.b.Config.Dir)
 	fi, err := os.Lstat(path)
@@ -187,6 +202,28 @@ func (m *image) writeOutput(ctx context.Context) (int64, error) {
 		return fileSize(fi), err
 	}
 	return tree.Size(ctx, path)
+}
+
+// publish puts the outputs, to which scripts may have added their own, into their places, and removes those of an earlier
+// build that have not been made again.
+func (m *image) publish(ctx context.Context) error {
+	made, err := os.ReadDir(m.outputs())
+	if err != nil {
+		return err
+	}
+	dir := m.OutputDir(m.b.Config.Dir)
+	var fresh []string
+	for _, e := range made {
+		if err := tree.Swap(filepath.Join(m.outputs(), e.Name()), filepath.Join(dir, e.Name())); err != nil {
+			return fmt.Errorf("putting %s into place: %w", e.Name(), err)
+		}
+		fresh = append(fresh, e.Name())
+	}
+	stale, err := m.b.staleOutputs(m.Image, fresh)
+	if err != nil {
+		return err
+	}
+	return m.b.remove(ctx, m.Image, stale)
 }
 
 func fileSize(fi fs.FileInfo) int64 {

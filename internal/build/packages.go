@@ -22,35 +22,55 @@ type sourceSets struct {
 	sets map[string]*sourceSet
 }
 
-// sourceSet is a package manager made ready for one set of sources.
+// sourceSet is a package manager made ready for one set of sources. Both functions do their work once.
 type sourceSet struct {
-	ready func(context.Context) (pkgmgr.Apt, error)
+	prepare func() (pkgmgr.Apt, error)
+	sync    func() error
 }
 
 // packageManager returns the package manager for an image, ready to install: its metadata is as fresh as CacheOnly=
 // wants it.
 func (m *image) packageManager(ctx context.Context) (*pkgmgr.Apt, error) {
+	set := m.sourceSet(ctx)
+	apt, err := m.adapt(set.prepare())
+	if err != nil {
+		return nil, err
+	}
+	return apt, set.sync()
+}
+
+// preparedPackageManager is packageManager with whatever metadata there is.
+func (m *image) preparedPackageManager(ctx context.Context) (*pkgmgr.Apt, error) {
+	return m.adapt(m.sourceSet(ctx).prepare())
+}
+
+// sourceSet returns the image's set, which is made when it is used first.
+func (m *image) sourceSet(ctx context.Context) *sourceSet {
 	key := sourceKey(m.Image)
 	s := &m.b.sources
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	if s.sets == nil {
 		s.sets = map[string]*sourceSet{}
 	}
-	set, ok := s.sets[key]
-	if !ok {
-		var once sync.Once
-		var apt pkgmgr.Apt
-		var err error
-		n := len(s.sets)
-		set = &sourceSet{ready: func(ctx context.Context) (pkgmgr.Apt, error) {
-			once.Do(func() { apt, err = m.prepareSources(ctx, n) })
-			return apt, err
-		}}
-		s.sets[key] = set
+	if set, ok := s.sets[key]; ok {
+		return set
 	}
-	s.mu.Unlock()
+	dir := m.b.work.Path(fmt.Sprintf(".sources%d", len(s.sets)))
+	set := &sourceSet{prepare: sync.OnceValues(func() (pkgmgr.Apt, error) { return m.prepareSources(ctx, dir) })}
+	set.sync = sync.OnceValue(func() error {
+		apt, err := set.prepare()
+		if err != nil {
+			return err
+		}
+		return m.syncSources(ctx, &apt)
+	})
+	s.sets[key] = set
+	return set
+}
 
-	apt, err := set.ready(ctx)
+// adapt makes a shared package manager the image's own.
+func (m *image) adapt(apt pkgmgr.Apt, err error) (*pkgmgr.Apt, error) {
 	if err != nil {
 		return nil, err
 	}
@@ -75,9 +95,8 @@ func sourceKey(img *config.Image) string {
 	})
 }
 
-// prepareSources sets up the sandbox's /etc and the caches, and brings the metadata up to date. n tells the sets of a
-// build apart.
-func (m *image) prepareSources(ctx context.Context, n int) (apt pkgmgr.Apt, err error) {
+// prepareSources sets up the sandbox's /etc and the caches. dir is to be made for what belongs to this build alone.
+func (m *image) prepareSources(ctx context.Context, dir string) (apt pkgmgr.Apt, err error) {
 	d, err := distro.Lookup(string(m.Distribution))
 	if err != nil {
 		return apt, err
@@ -86,7 +105,6 @@ func (m *image) prepareSources(ctx context.Context, n int) (apt pkgmgr.Apt, err 
 	if err != nil {
 		return apt, err
 	}
-	dir := m.b.work.Path(fmt.Sprintf(".sources%d", n))
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		return apt, fmt.Errorf("making a workspace: %w", err)
 	}
@@ -126,7 +144,7 @@ func (m *image) prepareSources(ctx context.Context, n int) (apt pkgmgr.Apt, err 
 	if m.CacheDirectory != "" {
 		apt.MetadataDir = MetadataDir(m.Image)
 	}
-	if len(m.PackageDirectories) > 0 {
+	if len(m.PackageDirectories) > 0 || len(m.VolatilePackages) > 0 {
 		apt.RepositoryDir = filepath.Join(dir, "repository")
 	}
 	if err := apt.Prepare(); err != nil {
@@ -137,16 +155,28 @@ func (m *image) prepareSources(ctx context.Context, n int) (apt pkgmgr.Apt, err 
 			return apt, fmt.Errorf("reading PackageDirectories=: %w", err)
 		}
 	}
-	if !m.wantsSync(&apt) {
-		return apt, nil
-	}
-	return apt, m.step("syncing package metadata", func() error { return apt.Sync(ctx) })
+	return apt, nil
 }
 
-// wantsSync says whether CacheOnly= asks for fresh metadata. A local repository's changes with its packages, and what
-// was never fetched has to be.
+// syncSources brings the metadata up to date if CacheOnly= asks for that.
+func (m *image) syncSources(ctx context.Context, apt *pkgmgr.Apt) error {
+	if !m.wantsSync(apt) {
+		return nil
+	}
+	return m.step("syncing package metadata", func() error { return apt.Sync(ctx) })
+}
+
+// wantsSync says whether CacheOnly= asks for fresh metadata. What was never fetched has to be, unless nothing may be.
 func (m *image) wantsSync(apt *pkgmgr.Apt) bool {
-	return m.CacheOnly != config.CacheOnlyMetadata || len(m.PackageDirectories) > 0 || !apt.Synced()
+	switch m.CacheOnly {
+	case config.CacheOnlyAlways:
+		return false
+	case config.CacheOnlyNever:
+		return true
+	case config.CacheOnlyAuto:
+		return !m.b.allCached || !apt.Synced()
+	}
+	return !apt.Synced()
 }
 
 // packageSources returns the repositories that the image's settings name, without LocalMirror= if that is only for the

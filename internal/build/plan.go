@@ -64,10 +64,10 @@ func (p *Plan) Empty() bool {
 
 // skip says why an image is not to be built.
 func skip(cfg *config.Config, img *config.Image) string {
-	if img.Format == config.FormatNone {
-		return "the output format is none"
+	if img.Format == config.FormatNone && len(img.BuildScripts) == 0 {
+		return "the output format is none and there are no build scripts"
 	}
-	if cfg.Options.Force > 0 {
+	if cfg.Options.Force > 0 || cfg.Options.RerunBuildScripts || img.Format == config.FormatNone {
 		return ""
 	}
 	if out := img.OutputPath(cfg.Dir); pathExists(out) {
@@ -144,6 +144,12 @@ func check(cfg *config.Config, img *config.Image, earlier []*Job) []error {
 	if img.Overlay && len(img.BaseTrees) == 0 {
 		add("name the trees to build upon, such as BaseTrees=%O/base", "Overlay=yes needs BaseTrees=")
 	}
+	if incremental(img) && img.CacheDirectory == "" {
+		add("create the directory mkosi.cache, or set CacheDirectory=", "Incremental=%s needs CacheDirectory= to keep images in", img.Incremental)
+	}
+	if cfg.Options.RerunBuildScripts {
+		checkRerun(cfg, img, add)
+	}
 	if err := output.Check(img); err != nil {
 		add("", "%w", err)
 	}
@@ -161,6 +167,16 @@ func check(cfg *config.Config, img *config.Image, earlier []*Job) []error {
 		}
 	}
 	return problems
+}
+
+// checkRerun complains if the build scripts of an image cannot run again on what an earlier build kept.
+func checkRerun(cfg *config.Config, img *config.Image, add func(hint, format string, args ...any)) {
+	if !incremental(img) {
+		add("set Incremental=yes", "--rerun-build-scripts needs the image that Incremental= keeps")
+	}
+	if out := img.OutputPath(cfg.Dir); img.Format != config.FormatNone && !pathExists(out) {
+		add("run mkosi build first", "--rerun-build-scripts needs an image that was built, and there is no %s", out)
+	}
 }
 
 // checkBaseTree complains about a base tree that is neither there, nor made by another image of this build.

@@ -60,6 +60,9 @@ func (b *Builder) run(ctx context.Context, image string, c *sandbox.Cmd) error {
 	c.SuppressChown = c.SuppressChown || b.session.SingleUser
 	// What is built is written out as a whole or thrown away; a tool that waits for the disk gains nothing.
 	c.SuppressSync = true
+	if b.Timing != nil {
+		c.Used = func(u sandbox.Usage) { b.Timing.Used(image, u.CPU, u.Written) }
+	}
 	if b.UI.Debugging() {
 		b.UI.Debugf(image, "running %s", strings.Join(quoteArgs(c.Args), " "))
 	}

@@ -5,90 +5,14 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/mkosi-go/mkosi/internal/archive"
 	"github.com/mkosi-go/mkosi/internal/config"
-	"github.com/mkosi-go/mkosi/internal/sandbox"
 	"github.com/mkosi-go/mkosi/internal/tree"
 )
-
-// makeTree prepares the directory that becomes the image: an empty one, a copy of the base trees where the tree itself
-// is the output, else an overlay over them.
-func (m *image) makeTree(ctx context.Context) error {
-	switch {
-	case len(m.BaseTrees) == 0 && m.Format == config.FormatDirectory:
-		m.root = m.stage.Path("root")
-		return os.Mkdir(m.root, 0o755)
-	case len(m.BaseTrees) == 0:
-		m.root = filepath.Join(m.work, "root")
-		return os.Mkdir(m.root, 0o755)
-	case m.Format == config.FormatDirectory && !m.Overlay:
-		return m.step("copying base trees", func() error { return m.copyBaseTrees(ctx) })
-	}
-	return m.mountBaseTrees(ctx)
-}
-
-func (m *image) copyBaseTrees(ctx context.Context) error {
-	m.root = m.stage.Path("root")
-	if err := os.Mkdir(m.root, 0o755); err != nil {
-		return err
-	}
-	for _, base := range m.BaseTrees {
-		if err := m.addTree(ctx, base, m.root); err != nil {
-			return fmt.Errorf("copying the base tree %s: %w", base, err)
-		}
-	}
-	return nil
-}
-
-// mountBaseTrees makes the tree an overlay over the base trees, later ones on top.
-func (m *image) mountBaseTrees(ctx context.Context) error {
-	var lower []string
-	for i, base := range m.BaseTrees {
-		fi, err := os.Stat(base)
-		if err != nil {
-			return fmt.Errorf("opening the base tree: %w", err)
-		}
-		if !fi.IsDir() {
-			dir := filepath.Join(m.work, fmt.Sprintf("base%d", i))
-			if err := os.Mkdir(dir, 0o755); err != nil {
-				return err
-			}
-			err := m.step("unpacking "+filepath.Base(base), func() error { return m.addTree(ctx, base, dir) })
-			if err != nil {
-				return fmt.Errorf("unpacking the base tree %s: %w", base, err)
-			}
-			base = dir
-		}
-		lower = append(lower, base)
-	}
-	slices.Reverse(lower)
-	m.lower = lower
-
-	m.root = filepath.Join(m.work, "root")
-	// With Format=directory the changes become the output and are made where it goes.
-	changes := m.work
-	if m.Format == config.FormatDirectory {
-		changes = filepath.Dir(m.stage.Path("upper"))
-	}
-	m.upper = filepath.Join(changes, "upper")
-	overlayWork := filepath.Join(changes, "overlay")
-	for _, dir := range []string{m.root, m.upper, overlayWork} {
-		if err := os.Mkdir(dir, 0o755); err != nil {
-			return err
-		}
-	}
-	unmount, err := sandbox.MountOverlay(lower, m.upper, overlayWork, m.root)
-	if err != nil {
-		return err
-	}
-	m.unmount = unmount
-	return nil
-}
 
 // addTree copies a directory, or unpacks a tar file, into the tree at root, owners and times included.
 func (m *image) addTree(ctx context.Context, source, root string) error {
@@ -149,11 +73,11 @@ func (m *image) leaveBaseTrees(ctx context.Context) error {
 	if !m.Overlay {
 		return nil
 	}
-	if err := m.unmount(); err != nil {
+	if err := m.closeTree(); err != nil {
 		return err
 	}
-	m.unmount, m.root = nil, m.upper
-	if err := removeKnown(ctx, m.root, m.lower); err != nil {
+	m.root = m.upper
+	if err := removeKnown(ctx, m.root, m.base); err != nil {
 		return err
 	}
 	return stripOverlayAttributes(ctx, m.root)

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -70,7 +71,7 @@ func (a *app) keepHistory() error {
 // run programs. Outside it returns only if the session could not be started.
 func (a *app) enterSession() error {
 	// What is wrong with the command line is told when the configuration is read.
-	if verb, err := a.line.Verb(); err != nil || verb != config.VerbBuild {
+	if verb, err := a.line.Verb(); err != nil || verb != config.VerbBuild && verb != config.VerbClean {
 		// Nothing else works on so much data that its memory is worth the time to collect it.
 		debug.SetGCPercent(400)
 		return nil
@@ -78,9 +79,10 @@ func (a *app) enterSession() error {
 	if err := startSession(); err != nil || !sandbox.Current().UserNamespace {
 		return err
 	}
-	uid, err := outerUID()
-	a.host.UID = uid
-	return err
+	var uidErr, gidErr error
+	a.host.UID, uidErr = outerID("/proc/self/uid_map")
+	a.host.GID, gidErr = outerID("/proc/self/gid_map")
+	return errors.Join(uidErr, gidErr)
 }
 
 // startSession returns inside the session, or if it could not be started. The kernel's word for a limit on namespaces is
@@ -108,9 +110,10 @@ func refuseOptions(o config.Options) error {
 	return nil
 }
 
-// outerUID returns the number that root of this process's user namespace has outside; see user_namespaces(7).
-func outerUID() (int, error) {
-	b, err := os.ReadFile("/proc/self/uid_map")
+// outerID returns the number that root of this process's user namespace has outside, by one of the files that map the
+// namespace's users and groups; see user_namespaces(7).
+func outerID(file string) (int, error) {
+	b, err := os.ReadFile(file)
 	if err != nil {
 		return 0, fmt.Errorf("reading the user namespace's map: %w", err)
 	}

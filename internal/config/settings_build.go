@@ -87,21 +87,21 @@ func buildSettings() []*Setting {
 		{
 			Name: "ExtraSearchPaths", Section: "Build", Scope: Universal, Long: "extra-search-path",
 			Help: "look for programs here first",
-			kind: pathList(pathRule{required: true, outside: "/usr"}),
+			kind: pathList(pathRule{required: true, outside: "/usr"}), built: full,
 		},
 		{
 			Name: "Incremental", Section: "Build", Scope: Universal, Long: "incremental", Short: "i",
 			Help:    "keep the installed image to start the next build from",
 			kind:    enum(IncrementalYes, IncrementalNo, IncrementalYes, IncrementalNo, IncrementalStrict),
 			Default: IncrementalNo,
-			NoValue: "yes", built: only("no"),
+			NoValue: "yes", built: full,
 		},
 		{
 			Name: "CacheOnly", Section: "Build", Scope: Inherit, Long: "cache-only",
 			Help:    "do without the network as far as the caches allow",
 			kind:    enum(CacheOnlyAlways, CacheOnlyAuto, CacheOnlyAlways, CacheOnlyAuto, CacheOnlyMetadata, CacheOnlyNever),
 			Default: CacheOnlyAuto,
-			built:   only("auto", "metadata", "never"),
+			built:   full,
 		},
 		{
 			Name: "SandboxTrees", Section: "Build", Scope: Universal, Long: "sandbox-tree",
@@ -224,18 +224,18 @@ func buildSettings() []*Setting {
 			Name: "ProxyPeerCertificate", Section: "Build", Scope: Multiversal, Long: "proxy-peer-certificate",
 			Help:     "certificate authorities to check the proxy with",
 			kind:     pathKind(pathRule{required: true}),
-			fallback: unlessEmptied("ProxyPeerCertificate", defaultPeerCertificate),
+			fallback: unlessEmptied("ProxyPeerCertificate", defaultPeerCertificate), built: full,
 		},
 		{
 			Name: "ProxyClientCertificate", Section: "Build", Scope: Multiversal, Long: "proxy-client-certificate",
 			Help: "certificate to show to the proxy",
-			kind: pathKind(pathRule{required: true, secret: true}),
+			kind: pathKind(pathRule{required: true, secret: true}), built: full,
 		},
 		{
 			Name: "ProxyClientKey", Section: "Build", Scope: Multiversal, Long: "proxy-client-key",
 			Help:     "key of the certificate to show to the proxy",
 			kind:     pathKind(pathRule{required: true, secret: true}),
-			fallback: unlessEmptied("ProxyClientKey", defaultClientKey),
+			fallback: unlessEmptied("ProxyClientKey", defaultClientKey), built: full,
 		},
 		{
 			Name: "MakeScriptsExecutable", Section: "Build", Scope: Multiversal, Long: "make-scripts-executable",

@@ -12,12 +12,12 @@ func contentSettings() []*Setting {
 		{
 			Name: "BuildPackages", Section: "Content", Scope: Local, Long: "build-package",
 			Help: "install these packages for build scripts only",
-			kind: sorted(commaList),
+			kind: sorted(commaList), built: full,
 		},
 		{
 			Name: "VolatilePackages", Section: "Content", Scope: Local, Long: "volatile-package",
 			Help: "install these packages after the build scripts, without caching",
-			kind: sorted(commaList),
+			kind: sorted(commaList), built: full,
 		},
 		{
 			Name: "PackageDirectories", Section: "Content", Scope: Universal, Long: "package-directory",
@@ -28,7 +28,7 @@ func contentSettings() []*Setting {
 		{
 			Name: "VolatilePackageDirectories", Section: "Content", Scope: Universal, Long: "volatile-package-directory",
 			Help: "directories with packages that do not count for the cache",
-			kind: pathList(pathRule{required: true}),
+			kind: pathList(pathRule{required: true}), built: full,
 		},
 		{
 			Name: "WithRecommends", Section: "Content", Scope: Local, Long: "with-recommends",
@@ -91,37 +91,37 @@ func contentSettings() []*Setting {
 			Name: "SyncScripts", Section: "Content", Scope: Local, Long: "sync-script",
 			Help:  "run these scripts before anything is built",
 			kind:  globList(),
-			Paths: []string{"mkosi.sync"}, Globs: []string{"mkosi.sync.d/*"}, ForTools: true,
+			Paths: []string{"mkosi.sync"}, Globs: []string{"mkosi.sync.d/*"}, ForTools: true, built: full,
 		},
 		{
 			Name: "PrepareScripts", Section: "Content", Scope: Local, Long: "prepare-script",
 			Help:  "run these scripts before the image is cached",
 			kind:  globList(),
-			Paths: []string{"mkosi.prepare", "mkosi.prepare.chroot"}, Globs: []string{"mkosi.prepare.d/*"}, OldNames: []string{"PrepareScript"}, ForTools: true,
+			Paths: []string{"mkosi.prepare", "mkosi.prepare.chroot"}, Globs: []string{"mkosi.prepare.d/*"}, OldNames: []string{"PrepareScript"}, ForTools: true, built: full,
 		},
 		{
 			Name: "BuildScripts", Section: "Content", Scope: Local, Long: "build-script",
 			Help:  "run these scripts to build software",
 			kind:  globList(),
-			Paths: []string{"mkosi.build", "mkosi.build.chroot"}, Globs: []string{"mkosi.build.d/*"}, OldNames: []string{"BuildScript"},
+			Paths: []string{"mkosi.build", "mkosi.build.chroot"}, Globs: []string{"mkosi.build.d/*"}, OldNames: []string{"BuildScript"}, built: full,
 		},
 		{
 			Name: "PostInstallationScripts", Section: "Content", Scope: Local, Long: "postinst-script",
 			Help:  "run these scripts when everything is installed",
 			kind:  globList(),
-			Paths: []string{"mkosi.postinst", "mkosi.postinst.chroot"}, Globs: []string{"mkosi.postinst.d/*"}, OldNames: []string{"PostInstallationScript"},
+			Paths: []string{"mkosi.postinst", "mkosi.postinst.chroot"}, Globs: []string{"mkosi.postinst.d/*"}, OldNames: []string{"PostInstallationScript"}, built: full,
 		},
 		{
 			Name: "FinalizeScripts", Section: "Content", Scope: Local, Long: "finalize-script",
 			Help:  "run these scripts outside of the image at the end",
 			kind:  globList(),
-			Paths: []string{"mkosi.finalize", "mkosi.finalize.chroot"}, Globs: []string{"mkosi.finalize.d/*"}, OldNames: []string{"FinalizeScript"},
+			Paths: []string{"mkosi.finalize", "mkosi.finalize.chroot"}, Globs: []string{"mkosi.finalize.d/*"}, OldNames: []string{"FinalizeScript"}, built: full,
 		},
 		{
 			Name: "PostOutputScripts", Section: "Content", Scope: Local, Long: "postoutput-script",
 			Help:  "run these scripts when the output is written",
 			kind:  globList(),
-			Paths: []string{"mkosi.postoutput"}, Globs: []string{"mkosi.postoutput.d/*"},
+			Paths: []string{"mkosi.postoutput"}, Globs: []string{"mkosi.postoutput.d/*"}, built: full,
 		},
 		{
 			Name: "Locale", Section: "Content", Scope: Local, Long: "locale",

@@ -139,7 +139,7 @@ func outputSettings() []*Setting {
 			Name: "CleanScripts", Section: "Output", Scope: Local, Long: "clean-script",
 			Help:  "run these scripts after the outputs are removed",
 			kind:  globList(),
-			Paths: []string{"mkosi.clean"}, Globs: []string{"mkosi.clean.d/*"},
+			Paths: []string{"mkosi.clean"}, Globs: []string{"mkosi.clean.d/*"}, built: full,
 		},
 	}
 }

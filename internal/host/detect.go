@@ -37,6 +37,7 @@ func Detect() Facts {
 		CPUs:         runtime.NumCPU(),
 		Environment:  environment(os.Environ()),
 		UID:          os.Getuid(),
+		GID:          os.Getgid(),
 	}
 	f.SystemdVersion = sync.OnceValue(func() string { return SystemdVersion(context.Background()) })
 	for _, path := range []string{"/etc/os-release", "/usr/lib/os-release"} {

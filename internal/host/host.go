@@ -33,6 +33,6 @@ type Facts struct {
 	HomeOf func(name string) string
 	// User is the user's name, or "".
 	User string
-	// UID is the user's number.
-	UID int
+	// UID and GID are the user's number and the number of its group.
+	UID, GID int
 }

@@ -66,9 +66,9 @@ type Apt struct {
 	// NoFastPath makes Bootstrap use apt and dpkg for everything.
 	NoFastPath bool
 
-	// Tools shows the programs apt and dpkg in the sandbox; nil means
+	// Programs shows the programs apt and dpkg in the sandbox; nil means
 	// sandbox.HostUsr().
-	Tools []sandbox.Op
+	Programs []sandbox.Op
 	// Run runs a command; nil means (*sandbox.Cmd).Run.
 	Run func(ctx context.Context, c *sandbox.Cmd) error
 	// Output receives what the tools print; nil drops it. Its last lines end

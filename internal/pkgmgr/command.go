@@ -78,18 +78,26 @@ func (a *Apt) run(ctx context.Context, cmd *sandbox.Cmd) error {
 	return cmd.Run(ctx)
 }
 
-// lock creates the caches and waits for other users of them to finish.
-func (a *Apt) lock(ctx context.Context) (unlock func(), err error) {
+// makeCaches creates the directories of the caches.
+func (a *Apt) makeCaches() error {
 	for _, dir := range []string{
 		filepath.Join(a.listsDir(), "partial"),
 		filepath.Join(a.aptCacheDir(), "archives"), // a mount point
 		filepath.Join(a.archivesDir(), "partial"),
 	} {
 		if err := os.MkdirAll(dir, 0o755); err != nil {
-			return nil, fmt.Errorf("creating package cache: %w", err)
+			return fmt.Errorf("creating package cache: %w", err)
 		}
 	}
-	l := flock.New(filepath.Join(a.PackageDir, ".lock"))
+	return nil
+}
+
+// lock creates the caches and waits for other users of them to finish.
+func (a *Apt) lock(ctx context.Context) (unlock func(), err error) {
+	if err := a.makeCaches(); err != nil {
+		return nil, err
+	}
+	l := flock.New(a.lockFile())
 	ok, err := l.TryLock()
 	if err == nil && !ok {
 		a.logf("waiting for another build to finish with %s", a.PackageDir)
@@ -174,6 +182,12 @@ func (a *Apt) dpkgOptions() []string {
 		"--force-depends",
 		"--no-debsig",
 	}
+	return append(o, a.pathOptions()...)
+}
+
+// pathOptions tell dpkg what to leave out of packages.
+func (a *Apt) pathOptions() []string {
+	var o []string
 	for _, r := range a.rules() {
 		if r.Include {
 			o = append(o, "--path-include="+r.Pattern)
@@ -186,6 +200,12 @@ func (a *Apt) dpkgOptions() []string {
 
 // environment is the environment of every tool.
 func (a *Apt) environment() []string {
+	return append(a.toolEnvironment(), a.Env...)
+}
+
+// toolEnvironment is the environment that apt, dpkg and maintainer scripts
+// want, whatever the user's is.
+func (a *Apt) toolEnvironment() []string {
 	env := []string{
 		"APT_CONFIG=/etc/apt.conf",
 		"DEBCONF_INTERACTIVE_SEEN=true",
@@ -205,45 +225,51 @@ func (a *Apt) environment() []string {
 	if a.SourceDateEpoch != nil {
 		env = append(env, "SOURCE_DATE_EPOCH="+strconv.FormatInt(*a.SourceDateEpoch, 10))
 	}
-	return append(env, a.Env...)
+	return env
 }
 
 // ops assemble the sandbox: the tools, the prepared /etc, the caches and the
 // tree.
 func (a *Apt) ops(root string, scripts bool) []sandbox.Op {
-	ops := []sandbox.Op{sandbox.BindReadOnly(a.Etc, "/etc")}
-	if a.Tools != nil {
-		ops = append(ops, a.Tools...)
+	ops := a.stateOps()
+	if a.Programs != nil {
+		ops = append(ops, a.Programs...)
 	} else {
 		ops = append(ops, sandbox.HostUsr()...)
 	}
 	ops = append(ops, sandbox.HostNetwork()...)
-	ops = append(ops,
+	if root == "" {
+		return ops
+	}
+	ops = append(ops, sandbox.Bind(root, BuildRoot))
+	if scripts {
+		ops = append(ops, ImageOps()...)
+	}
+	return ops
+}
+
+// stateOps show the prepared /etc and what apt keeps outside of trees.
+func (a *Apt) stateOps() []sandbox.Op {
+	ops := []sandbox.Op{
+		sandbox.BindReadOnly(a.Etc, "/etc"),
 		sandbox.Dir("/var/lib/apt", 0o755),
 		sandbox.Dir("/var/log/apt", 0o755),
 		sandbox.Bind(a.listsDir(), sandboxLists),
 		sandbox.Bind(a.aptCacheDir(), sandboxCache),
 		sandbox.Bind(a.archivesDir(), sandboxArchives),
-	)
+	}
 	if a.RepositoryDir != "" {
 		ops = append(ops, sandbox.BindReadOnly(a.RepositoryDir, sandboxRepository))
 	}
 	for _, dir := range a.mirrorDirs() {
 		ops = append(ops, sandbox.BindReadOnly(dir, dir))
 	}
-	if root == "" {
-		return ops
-	}
-	ops = append(ops, sandbox.Bind(root, BuildRoot))
-	if scripts {
-		ops = append(ops, imageOps()...)
-	}
 	return ops
 }
 
-// imageOps let the image's programs run below BuildRoot, and tools outside
-// see the image's users.
-func imageOps() []sandbox.Op {
+// ImageOps let the image's programs run below BuildRoot, and tools outside
+// see the image's users. They are for a sandbox that has the image at BuildRoot.
+func ImageOps() []sandbox.Op {
 	ops := []sandbox.Op{
 		sandbox.Dev(BuildRoot + "/dev"),
 		sandbox.Proc(BuildRoot + "/proc"),

@@ -8,13 +8,16 @@ import (
 	"github.com/mkosi-go/mkosi/internal/sandbox"
 )
 
-// Where the sandbox shows what apt is told of the proxy. It is a file of its
-// own, because everybody can read the options of a running command.
+// proxyFile is where the sandbox shows what apt is told of the proxy. It is a
+// file of its own, because everybody can read the options of a running command.
+const proxyFile = "/proxy.conf"
+
+// Where sandboxes with the network show the certificates and the key for the
+// proxy: ProxyPeerCertificate=, ProxyClientCertificate= and ProxyClientKey=.
 const (
-	proxyFile        = "/proxy.conf"
-	proxyCA          = "/proxy.cacert"
-	proxyCertificate = "/proxy.clientcert"
-	proxyKey         = "/proxy.clientkey"
+	ProxyCA          = "/proxy.cacert"
+	ProxyCertificate = "/proxy.clientcert"
+	ProxyKey         = "/proxy.clientkey"
 )
 
 // proxyOps show the proxy's configuration and certificates in the sandbox.
@@ -26,9 +29,9 @@ func (a *Apt) proxyOps() ([]sandbox.Op, error) {
 	}
 	ops := []sandbox.Op{sandbox.WriteFile(proxyFile, text, 0o600)}
 	for _, f := range []struct{ source, target string }{
-		{a.ProxyCA, proxyCA},
-		{a.ProxyCertificate, proxyCertificate},
-		{a.ProxyKey, proxyKey},
+		{a.ProxyCA, ProxyCA},
+		{a.ProxyCertificate, ProxyCertificate},
+		{a.ProxyKey, ProxyKey},
 	} {
 		if f.source != "" {
 			ops = append(ops, sandbox.BindReadOnly(f.source, f.target))
@@ -61,13 +64,13 @@ func (a *Apt) proxyConfig() ([]byte, error) {
 		}
 	}
 	if a.ProxyCA != "" {
-		set("Acquire::https::CaInfo", proxyCA)
+		set("Acquire::https::CaInfo", ProxyCA)
 	}
 	if a.ProxyCertificate != "" {
-		set("Acquire::https::SslCert", proxyCertificate)
+		set("Acquire::https::SslCert", ProxyCertificate)
 	}
 	if a.ProxyKey != "" {
-		set("Acquire::https::SslKey", proxyKey)
+		set("Acquire::https::SslKey", ProxyKey)
 	}
 	return text, nil
 }

@@ -17,13 +17,13 @@ func BenchmarkForkExec(b *testing.B) {
 
 // BenchmarkCmd runs a command with the host's tools in a sandbox.
 func BenchmarkCmd(b *testing.B) {
-	for _, network := range []bool{false, true} {
-		name := "private network"
-		if network {
-			name = "network"
-		}
+	for name, c := range map[string]*Cmd{
+		"private network": {},
+		"network":         {Network: true},
+		"confined":        {Confine: true},
+	} {
+		c.Args, c.Ops = []string{"/usr/bin/true"}, HostUsr()
 		b.Run(name, func(b *testing.B) {
-			c := &Cmd{Args: []string{"/usr/bin/true"}, Ops: HostUsr(), Network: network}
 			for b.Loop() {
 				if err := c.Run(b.Context()); err != nil {
 					b.Fatal(err)

@@ -27,6 +27,22 @@ func mayMount() bool {
 	return data[unix.CAP_SYS_ADMIN/32].Effective&(1<<(unix.CAP_SYS_ADMIN%32)) != 0
 }
 
+// dropInheritable takes from the calling thread what it would hand on to a
+// program that it executes.
+func dropInheritable() error {
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var data [2]unix.CapUserData
+	if err := unix.Capget(&header, &data[0]); err != nil {
+		return fmt.Errorf("reading capabilities: %w", err)
+	}
+	data[0].Inheritable, data[1].Inheritable = 0, 0
+	// What is not inheritable is not ambient either.
+	if err := unix.Capset(&header, &data[0]); err != nil {
+		return fmt.Errorf("dropping inheritable capabilities: %w", err)
+	}
+	return nil
+}
+
 // dropCapabilities takes capabilities from the calling thread and what it
 // starts, for good: out of the bounding set, no exec brings them back.
 func dropCapabilities(list []int) error {

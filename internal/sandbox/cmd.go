@@ -36,6 +36,14 @@ type Cmd struct {
 	// SuppressSync answers the fsync(2), sync(2) and msync(2) family with
 	// success without doing it.
 	SuppressSync bool
+	// Confine runs the command in a user namespace of its own, with the same IDs
+	// as the caller's, that is made after the root directory. The command still
+	// is root with all capabilities, but these reach only its own namespaces and
+	// the files it sees: nothing that is mounted can be unmounted or made
+	// writable, and what concerns the whole system (devices, modules, kernel
+	// settings, the clock) fails as for any ordinary user. It can make mounts and
+	// sandboxes of its own on top of what it has. It needs a [Proc] at /proc.
+	Confine bool
 	// DropCapabilities are capabilities (unix.CAP_*, see capabilities(7)) that
 	// the command and its children can never have. CAP_SYS_PTRACE has to be
 	// among them for the others to be really out of reach. A command that keeps
@@ -55,6 +63,8 @@ type Cmd struct {
 	// Grace is how long the command may take to end after the context's
 	// cancellation, before it and all its children are killed; 0 means 1.5 s.
 	Grace time.Duration
+	// Used, unless it is nil, is told what the command used when it has ended, before Run returns.
+	Used func(Usage)
 }
 
 // ExitError is the error of a command that was started and failed.

@@ -1,8 +1,10 @@
 package sandbox
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -25,6 +27,9 @@ const (
 	reportFD
 	firstExtraFD
 )
+
+// firstExtra is the command's own first descriptor after the standard streams.
+const firstExtra = 3
 
 // cmdMain is the life of that process.
 func cmdMain() {
@@ -49,18 +54,15 @@ func cmdMain() {
 }
 
 func runSpec(signals <-chan os.Signal) (syscall.WaitStatus, error) {
-	s, err := readSpec()
+	s, err := readSpec(specFD)
 	if err != nil {
 		return 0, err
 	}
+	unix.CloseOnExec(specFD)
 	if err := closeOthers(firstExtraFD + s.extraFiles); err != nil {
 		return 0, err
 	}
 	if err := prepare(s); err != nil {
-		return 0, err
-	}
-	program, err := lookPath(s.args[0], s.env)
-	if err != nil {
 		return 0, err
 	}
 	// From here on the command's own limits hold for this thread. Being no
@@ -69,32 +71,34 @@ func runSpec(signals <-chan os.Signal) (syscall.WaitStatus, error) {
 	if err := suppress(s.flags&flagSuppressChown != 0, s.flags&flagSuppressSync != 0); err != nil {
 		return 0, err
 	}
-	if err := dropCapabilities(s.capabilities); err != nil {
-		return 0, err
-	}
 	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
 		return 0, err
 	}
-	return start(s, program, signals)
+	return start(s, signals)
 }
 
 // start starts the command and waits for its end.
-func start(s *spec, program string, signals <-chan os.Signal) (syscall.WaitStatus, error) {
+func start(s *spec, signals <-chan os.Signal) (syscall.WaitStatus, error) {
 	files := []uintptr{0, 1, 2}
 	for i := range s.extraFiles {
 		unix.CloseOnExec(firstExtraFD + i)
 		files = append(files, uintptr(firstExtraFD+i))
 	}
+	startCommand := startDirect
+	if s.flags&flagConfine != 0 {
+		startCommand = startConfined
+	}
 	if err := sendStarted(reportFD); err != nil {
 		return 0, err
 	}
-	pid, err := syscall.ForkExec(program, s.args, &syscall.ProcAttr{Env: s.env, Files: files})
+	pid, err := startCommand(s, files)
 	if err != nil {
-		return 0, fmt.Errorf("starting %s: %w", program, err)
+		return 0, err
 	}
-	for i := range s.extraFiles {
-		unix.Close(firstExtraFD + i)
+	for fd := range uintptr(s.extraFiles) {
+		unix.Close(int(firstExtraFD + fd))
 	}
+	unix.Close(specFD)
 	go func() {
 		for s := range signals {
 			if s == unix.SIGTERM {
@@ -103,6 +107,31 @@ func start(s *spec, program string, signals <-chan os.Signal) (syscall.WaitStatu
 		}
 	}()
 	return reap(pid)
+}
+
+// startDirect starts the command in this process's own namespaces and returns its
+// process ID.
+func startDirect(s *spec, files []uintptr) (int, error) {
+	if err := settle(s); err != nil {
+		return 0, err
+	}
+	program, err := lookPath(s.args[0], s.env)
+	if err != nil {
+		return 0, err
+	}
+	if err := dropCapabilities(s.capabilities); err != nil {
+		return 0, err
+	}
+	pid, err := syscall.ForkExec(program, s.args, &syscall.ProcAttr{Env: s.env, Files: files})
+	return pid, startingError(program, err)
+}
+
+// startingError says what could not be started.
+func startingError(program string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("starting %s: %w", program, err)
 }
 
 // reap waits for the child pid and, meanwhile, for the orphans that the kernel
@@ -127,14 +156,6 @@ func prepare(s *spec) error {
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
 		return fmt.Errorf("%s: %w", privateMounts, err)
 	}
-	if err := unix.Sethostname([]byte("localhost")); err != nil {
-		return fmt.Errorf("setting the host name: %w", err)
-	}
-	if s.flags&flagNetwork == 0 {
-		if err := loopbackUp(); err != nil {
-			return fmt.Errorf("bringing up the loopback device: %w", err)
-		}
-	}
 	a, err := newAssembly()
 	if err != nil {
 		return err
@@ -153,6 +174,19 @@ func prepare(s *spec) error {
 	if s.dir != "" {
 		if err := unix.Chdir(s.dir); err != nil {
 			return fmt.Errorf("entering the directory %s in the sandbox: %w", s.dir, err)
+		}
+	}
+	return nil
+}
+
+// settle sets up the command's namespaces other than that of the mounts.
+func settle(s *spec) error {
+	if err := unix.Sethostname([]byte("localhost")); err != nil {
+		return fmt.Errorf("setting the host name: %w", err)
+	}
+	if s.flags&flagNetwork == 0 {
+		if err := loopbackUp(); err != nil {
+			return fmt.Errorf("bringing up the loopback device: %w", err)
 		}
 	}
 	return nil
@@ -185,16 +219,22 @@ func dieWithParent(pipe int) error {
 	return nil
 }
 
-func readSpec() (*spec, error) {
-	f := os.NewFile(specFD, "spec")
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return nil, err
+// readSpec reads the instructions from a descriptor, which it leaves open.
+func readSpec(fd int) (*spec, error) {
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return nil, fmt.Errorf("reading the sandbox's instructions: %w", err)
 	}
-	data := make([]byte, info.Size())
-	if _, err := f.ReadAt(data, 0); err != nil {
-		return nil, err
+	data := make([]byte, st.Size)
+	for done := 0; done < len(data); {
+		n, err := unix.Pread(fd, data[done:], int64(done))
+		if err == unix.EINTR {
+			continue
+		}
+		if err != nil || n == 0 {
+			return nil, fmt.Errorf("reading the sandbox's instructions: %w", cmp.Or(err, io.ErrUnexpectedEOF))
+		}
+		done += n
 	}
 	s, err := decodeSpec(data)
 	if err == nil && len(s.args) == 0 {

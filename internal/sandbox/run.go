@@ -106,7 +106,7 @@ func (c *Cmd) runFirst(ctx context.Context, out *streams) (report, error) {
 	done := make(chan report, 1)
 	go func() { done <- readReport(reports) }()
 	stop := context.AfterFunc(ctx, func() { c.stop(first.Process) })
-	err = first.Wait()
+	err = c.wait(first)
 	stop()
 	r := <-done
 	if r.failure != nil && userNamespace {
@@ -127,14 +127,23 @@ func (c *Cmd) stop(first *os.Process) {
 	first.Kill()
 }
 
+// privateNamespaces are what every command has for itself beside its mounts and
+// processes.
+const privateNamespaces = unix.CLONE_NEWIPC | unix.CLONE_NEWUTS
+
 // namespaces is how the first process is cloned.
 func (c *Cmd) namespaces(userNamespace bool) *unix.SysProcAttr {
 	attr := &unix.SysProcAttr{
-		Cloneflags: unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWIPC | unix.CLONE_NEWUTS,
+		Cloneflags: unix.CLONE_NEWNS | unix.CLONE_NEWPID,
 		Pdeathsig:  unix.SIGKILL,
 	}
-	if !c.Network {
-		attr.Cloneflags |= unix.CLONE_NEWNET
+	// A confined command gets these with its own user namespace, to be master
+	// of them there.
+	if !c.Confine {
+		attr.Cloneflags |= privateNamespaces
+		if !c.Network {
+			attr.Cloneflags |= unix.CLONE_NEWNET
+		}
 	}
 	if userNamespace {
 		singleUser(attr)
@@ -152,6 +161,7 @@ func (c *Cmd) specFile() (*os.File, error) {
 		flagNetwork:       c.Network,
 		flagSuppressChown: c.SuppressChown,
 		flagSuppressSync:  c.SuppressSync,
+		flagConfine:       c.Confine,
 	} {
 		if on {
 			s.flags |= flag

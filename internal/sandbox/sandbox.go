@@ -35,11 +35,11 @@ const (
 // self is this binary, even when its file has been replaced since.
 const self = "/proc/self/exe"
 
-// Reexecuted reports whether this process was started by this package, as the
-// first process of a sandbox or session. The program then has to call [Main]
-// before it does anything else.
+// Reexecuted reports whether this process was started by this package, to set up
+// a sandbox or session. The program then has to call [Main] before it does
+// anything else.
 func Reexecuted() bool {
-	return len(os.Args) > 0 && (os.Args[0] == cmdRole || os.Args[0] == sessionRole)
+	return len(os.Args) > 0 && (os.Args[0] == cmdRole || os.Args[0] == confinedRole || os.Args[0] == sessionRole)
 }
 
 // Main is the whole life of a process for which [Reexecuted] is true. It never
@@ -48,6 +48,8 @@ func Main() {
 	switch os.Args[0] {
 	case cmdRole:
 		cmdMain()
+	case confinedRole:
+		confinedMain()
 	case sessionRole:
 		sessionMain()
 	}

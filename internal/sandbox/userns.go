@@ -22,29 +22,25 @@ func singleUser(attr *unix.SysProcAttr) {
 	attr.GidMappings = []syscall.SysProcIDMap{{HostID: os.Getegid(), Size: 1}}
 }
 
-// uidMap is the first line of this process's user ID map, and whether it is the
-// only one; see user_namespaces(7).
-func uidMap() (inside, outside, count string, alone bool) {
-	data, err := os.ReadFile("/proc/self/uid_map")
-	f := strings.Fields(string(data))
-	if err != nil || len(f) < 3 {
-		return "", "", "", false
-	}
-	return f[0], f[1], f[2], len(f) == 3
-}
+// firstUserNamespace is the inode number that the system's first user namespace
+// always has. Its ID map says nothing: others may have the same.
+const firstUserNamespace = 0xeffffffd
 
 // inUserNamespace reports whether this process is in another user namespace
-// than the system's first one, in which all IDs are mapped to themselves.
+// than the system's first one. Without a /proc it says yes, which takes less for
+// granted.
 func inUserNamespace() bool {
-	inside, outside, count, alone := uidMap()
-	return !alone || inside != "0" || outside != "0" || count != "4294967295"
+	var st unix.Stat_t
+	err := unix.Stat("/proc/self/ns/user", &st)
+	return err != nil || st.Ino != firstUserNamespace
 }
 
 // mapsOneUser reports whether the user namespace of this process has only one
 // user.
 func mapsOneUser() bool {
-	_, _, count, alone := uidMap()
-	return alone && count == "1"
+	data, err := os.ReadFile("/proc/self/uid_map")
+	f := strings.Fields(string(data))
+	return err == nil && len(f) == 3 && f[2] == "1"
 }
 
 // neededIDs is how many subordinate IDs a session needs: with the caller as

@@ -22,6 +22,7 @@ const (
 	flagNetwork specFlags = 1 << iota
 	flagSuppressChown
 	flagSuppressSync
+	flagConfine
 )
 
 // encode writes s as a sequence of unsigned varints and length-prefixed
