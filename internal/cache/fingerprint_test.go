@@ -63,7 +63,7 @@ func TestFingerprint(t *testing.T) {
 		}, "etc/link differs"},
 		"type": {func(dir string) error {
 			p := filepath.Join(dir, "etc/pipe")
-			return errors.Join(os.Remove(p), os.Mkdir(p, 0o600))
+			return errors.Join(os.Remove(p), os.Mkdir(p, 0o700))
 		}, "etc/pipe differs"},
 	} {
 		dir := skeleton(t)

@@ -16,7 +16,7 @@ import (
 )
 
 // killFiles is how many files an entry of TestKill has.
-const killFiles = 30
+const killFiles = 60
 
 // cached finds or makes an entry, and checks that it is whole.
 func cached(ctx context.Context, s *Store, word string) error {
@@ -76,12 +76,14 @@ func TestKill(t *testing.T) {
 	clean := files(t, s.Dir)
 	for round := range 50 {
 		kill := startKilled(t, s.Dir)
-		deadline := time.Now().Add(time.Duration(rand.IntN(8_000)) * time.Microsecond)
+		deadline := time.Now().Add(time.Duration(rand.IntN(10_000)) * time.Microsecond)
 		for i := round; time.Now().Before(deadline); i++ {
 			must(t, cached(t.Context(), s, string(rune('a'+i%4))))
 		}
 		kill()
-		must(t, cached(t.Context(), s, fmt.Sprint(round)))
+		for _, word := range []string{"a", "b", "c"} { // what it may have made or removed by half
+			must(t, cached(t.Context(), s, word))
+		}
 		must(t, cached(t.Context(), s, "z")) // replaces what was in use by the killed one
 		if diff := cmp.Diff(clean, files(t, s.Dir)); diff != "" {
 			t.Fatalf("round %d: left behind: %s", round, diff)

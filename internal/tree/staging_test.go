@@ -1,6 +1,8 @@
 package tree
 
 import (
+	"context"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -8,6 +10,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 )
 
 func TestStaging(t *testing.T) {
@@ -80,6 +83,36 @@ func TestStagingAfterKill(t *testing.T) {
 		t.Errorf("%d staging directories after the other process was killed", n)
 	}
 	must(t, s.Close())
+}
+
+// TestStageAs tells that one at a time has a directory that an id names, and that stale ones of that name are no
+// obstacle.
+func TestStageAs(t *testing.T) {
+	dir := plant(t, ".mkosi-7/left/behind")
+	first, err := StageAs(t.Context(), dir, 7, func() { t.Error("waits for nobody") })
+	must(t, err)
+	if diff := cmp.Diff([]string{".mkosi-7/"}, names(t, dir)); diff != "" {
+		t.Error(diff)
+	}
+	other, err := StageAs(t.Context(), dir, 8, func() { t.Error("waits for another id") })
+	must(t, err)
+	must(t, other.Close())
+
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+	defer cancel()
+	if _, err := StageAs(ctx, dir, 7, nil); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("two have it: %v", err)
+	}
+	second, err := StageAs(t.Context(), dir, 7, func() { must(t, first.Close()) })
+	must(t, err)
+	must(t, second.Close())
+	if diff := cmp.Diff([]string{}, names(t, dir), cmpopts.EquateEmpty()); diff != "" {
+		t.Error(diff)
+	}
+	must(t, os.WriteFile(filepath.Join(dir, ".mkosi-7"), nil, 0o600))
+	if _, err := StageAs(t.Context(), dir, 7, nil); err == nil {
+		t.Error("took a file for a directory")
+	}
 }
 
 func TestSwap(t *testing.T) {
