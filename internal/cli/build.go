@@ -22,7 +22,10 @@ func (a *app) build(ctx context.Context) error {
 		return err
 	}
 	a.warn()
-	b := &build.Builder{Config: a.cfg, Host: a.host, UI: a.ui}
+	b, err := a.builder()
+	if err != nil {
+		return err
+	}
 	if err := b.Configure(ctx); err != nil {
 		return err
 	}
@@ -48,6 +51,21 @@ func (a *app) build(ctx context.Context) error {
 		a.ui.Warnf("", "all files of the images will belong to root: %s", session.Reason)
 	}
 	return b.Run(ctx, plan)
+}
+
+// cacheLimit is the variable of the environment that limits what cached images may take up.
+const cacheLimit = "MKOSI_CACHE_MAX_USE"
+
+// builder returns what builds images, and cleans up after them.
+func (a *app) builder() (*build.Builder, error) {
+	b := &build.Builder{Config: a.cfg, Host: a.host, UI: a.ui}
+	if text := a.host.Environment[cacheLimit]; text != "" {
+		var err error
+		if b.CacheMaxUse, err = config.ParseSize(text); err != nil {
+			return nil, &config.Error{Msg: fmt.Sprintf("the environment variable %s: %v", cacheLimit, err)}
+		}
+	}
+	return b, nil
 }
 
 // keepHistory keeps the settings of the command line, which may hold secrets, for later verbs.
