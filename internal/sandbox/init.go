@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -127,7 +128,7 @@ func prepare(s *spec) error {
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
 		return fmt.Errorf("%s: %w", privateMounts, err)
 	}
-	if err := unix.Sethostname([]byte("localhost")); err != nil {
+	if err := unix.Sethostname([]byte(cmp.Or(s.hostname, "localhost"))); err != nil {
 		return fmt.Errorf("setting the host name: %w", err)
 	}
 	if s.flags&flagNetwork == 0 {
