@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -13,15 +14,20 @@ import (
 	"github.com/mkosi-go/mkosi/internal/build"
 	"github.com/mkosi-go/mkosi/internal/config"
 	"github.com/mkosi-go/mkosi/internal/sandbox"
+	"github.com/mkosi-go/mkosi/internal/timing"
 )
 
 // build builds the images.
-func (a *app) build(ctx context.Context) error {
+func (a *app) build(ctx context.Context) (err error) {
 	if err := refuseOptions(a.cfg.Options); err != nil {
 		return err
 	}
 	a.warn()
 	b := &build.Builder{Config: a.cfg, Host: a.host, UI: a.ui}
+	if a.cfg.Options.DebugTiming {
+		b.Timing = timing.New()
+		defer func() { err = errors.Join(err, a.reportTiming(b.Timing.Report())) }()
+	}
 	if err := b.Configure(ctx); err != nil {
 		return err
 	}
@@ -94,16 +100,8 @@ func startSession() error {
 
 // refuseOptions names the options that a build does not honour yet.
 func refuseOptions(o config.Options) error {
-	for _, option := range []struct {
-		name  string
-		given bool
-	}{
-		{"--debug-shell", o.DebugShell}, {"--debug-workspace", o.DebugWorkspace},
-		{"--debug-sandbox", o.DebugSandbox}, {"--auto-bump", o.AutoBump},
-	} {
-		if option.given {
-			return &config.Error{Msg: option.name + " is not supported yet"}
-		}
+	if o.AutoBump {
+		return &config.Error{Msg: "--auto-bump is not supported yet"}
 	}
 	return nil
 }

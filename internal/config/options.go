@@ -231,6 +231,10 @@ func parseArgs(args []string) (*commandLine, error) {
 	if cl.options.RerunBuildScripts && !cl.verb.builds() {
 		return cl, &Error{Setting: "rerun-build-scripts", Msg: fmt.Sprintf("--rerun-build-scripts has no use with %s, which builds nothing", cl.verb)}
 	}
+	if cl.options.RerunBuildScripts && cl.options.Force > 0 {
+		return cl, &Error{Setting: "rerun-build-scripts", Msg: "--rerun-build-scripts does not go with --force",
+			Hint: "--force builds the whole image, with all its scripts"}
+	}
 	if cl.options.GenkeyValidDays < 1 {
 		return cl, &Error{Setting: "genkey-valid-days", Msg: fmt.Sprintf("--genkey-valid-days: %d is not a number of days", cl.options.GenkeyValidDays)}
 	}
