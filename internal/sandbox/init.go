@@ -196,7 +196,7 @@ func leaveKeyrings() error {
 
 // settle sets up the command's namespaces other than that of the mounts.
 func settle(s *spec) error {
-	if err := unix.Sethostname([]byte("localhost")); err != nil {
+	if err := unix.Sethostname([]byte(cmp.Or(s.hostname, "localhost"))); err != nil {
 		return fmt.Errorf("setting the host name: %w", err)
 	}
 	if s.flags&flagNetwork == 0 {

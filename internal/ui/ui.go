@@ -108,6 +108,17 @@ func (p *Printer) Close() {
 	p.stopTicker()
 }
 
+// Pause leaves the screen to somebody else, such as a shell, until the function that it returns is called, once. Whoever
+// prints meanwhile waits.
+func (p *Printer) Pause() (resume func()) {
+	p.mu.Lock()
+	p.wipe()
+	return func() {
+		p.draw()
+		p.mu.Unlock()
+	}
+}
+
 func (p *Printer) line(image, prefix, text string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
