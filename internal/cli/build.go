@@ -71,7 +71,7 @@ func (a *app) keepHistory() error {
 // run programs. Outside it returns only if the session could not be started.
 func (a *app) enterSession() error {
 	// What is wrong with the command line is told when the configuration is read.
-	if verb, err := a.line.Verb(); err != nil || verb != config.VerbBuild && verb != config.VerbClean {
+	if verb, err := a.line.Verb(); err != nil || verb != config.VerbBuild && verb != config.VerbClean && verb != config.VerbPlan {
 		// Nothing else works on so much data that its memory is worth the time to collect it.
 		debug.SetGCPercent(400)
 		return nil

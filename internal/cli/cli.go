@@ -59,6 +59,7 @@ func init() {
 		config.VerbDocumentation: (*app).documentation,
 		config.VerbGenkey:        (*app).genkey,
 		config.VerbHelp:          (*app).help,
+		config.VerbPlan:          (*app).plan,
 		config.VerbSummary:       (*app).summary,
 	}
 }
