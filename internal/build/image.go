@@ -57,6 +57,10 @@ func (b *Builder) image(ctx context.Context, img *config.Image, memory int64) (s
 	if err := os.Mkdir(m.outputs(), 0o755); err != nil {
 		return 0, err
 	}
+	// Sync scripts may have made packages since it was made.
+	if err := tree.RemoveAll(ctx, m.repositoryDir()); err != nil {
+		return 0, err
+	}
 
 	err = inOrder(ctx,
 		m.openBaseTrees,

@@ -40,6 +40,9 @@ type Apt struct {
 	// RepositoryDir is the local repository that AddPackages fills; "" when
 	// there are no local packages. It belongs to the build.
 	RepositoryDir string
+	// Offline keeps apt from the network: CacheOnly=always. What is neither in
+	// the caches nor in a local repository is missing then.
+	Offline bool
 
 	Recommends bool // install recommended packages: WithRecommends=
 	Docs       bool // keep documentation: WithDocs=
@@ -85,20 +88,22 @@ var noCache = []string{"pkgCacheFile::Generate=false"}
 
 // Sync brings the repositories' metadata up to date: apt-get update.
 func (a *Apt) Sync(ctx context.Context) error {
+	if a.Offline {
+		return &Error{Msg: "the package metadata cannot be updated without the network", hint: offlineHint}
+	}
 	a.logf("updating package metadata of %s %s", a.Distribution.PrettyName, a.Release)
 	return a.update(ctx)
 }
 
 // Synced tells whether MetadataDir holds metadata, of any age, of a
-// repository that is not local. CacheOnly= decides whether Sync is wanted
-// then.
+// repository that is not local. CacheOnly= decides whether Sync is wanted then.
 func (a *Apt) Synced() bool {
 	entries, err := os.ReadDir(a.listsDir())
 	if err != nil {
 		return false
 	}
 	for _, e := range entries {
-		if strings.Contains(e.Name(), "_Packages") && !strings.HasPrefix(e.Name(), "_repository_") {
+		if strings.Contains(e.Name(), "_Packages") && !strings.HasPrefix(e.Name(), localListPrefix) {
 			return true
 		}
 	}

@@ -38,6 +38,9 @@ func (a *Apt) Bootstrap(ctx context.Context, root string, packages []string) err
 	if err != nil {
 		return err
 	}
+	if len(s.Packages) == 0 && a.Offline && !a.Synced() {
+		return &Error{Msg: "the package metadata is not in the cache", hint: offlineHint}
+	}
 	if len(s.Packages) == 0 {
 		return fmt.Errorf("no package of %s %s is essential; check the repositories", a.Distribution.PrettyName, a.Release)
 	}

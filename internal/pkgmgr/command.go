@@ -22,6 +22,7 @@ type aptRun struct {
 	root    string   // the image's tree; "" for an empty one
 	scripts bool     // maintainer scripts will run
 	network bool
+	update  bool      // the lists are written, all but that of the local repository
 	stdout  io.Writer // in addition to Output
 	stderr  io.Writer // likewise
 	ops     []sandbox.Op
@@ -43,6 +44,10 @@ func (a *Apt) aptGet(ctx context.Context, r aptRun) error {
 		return err
 	}
 	args := []string{"apt-get"}
+	r.network = r.network && !a.Offline
+	if a.RepositoryDir != "" {
+		r.ops = append(r.ops, repositoryOps(a.RepositoryDir, r.update)...)
+	}
 	if r.network {
 		proxy, err := a.proxyOps()
 		if err != nil {

@@ -161,6 +161,21 @@ var symptoms = []symptom{
 		"dpkg cannot install %[1]s: %[2]s", ""},
 }
 
+const offlineHint = "CacheOnly=always keeps this build from the network: build once without it"
+
+// offlineSymptoms are those of a cache that lacks something.
+func (a *Apt) offlineSymptoms() []symptom {
+	if !a.Offline {
+		return nil
+	}
+	list := []symptom{{regexp.MustCompile(`(?m)^[WE]: Failed to fetch \S*?([^/\s]+\.deb)\s`),
+		"%[1]s is not in the package cache", offlineHint}}
+	if !a.Synced() {
+		list = append(list, symptom{regexp.MustCompile(``), "the package metadata is not in the cache", offlineHint})
+	}
+	return list
+}
+
 // explain turns the failure of a command into a sentence.
 func (a *Apt) explain(t *transcript, err error) error {
 	text, ferr := t.finish()
@@ -172,7 +187,7 @@ func (a *Apt) explain(t *transcript, err error) error {
 		return err
 	}
 	e.Tail = redact(e.Tail)
-	for _, s := range symptoms {
+	for _, s := range append(a.offlineSymptoms(), symptoms...) {
 		m := s.pattern.FindSubmatch(text)
 		if m == nil {
 			continue

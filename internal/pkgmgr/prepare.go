@@ -55,7 +55,7 @@ func (a *Apt) Prepare() error {
 		if err := os.MkdirAll(a.RepositoryDir, 0o755); err != nil {
 			return fmt.Errorf("creating the local repository: %w", err)
 		}
-		if err := writeNew(filepath.Join(a.RepositoryDir, "Packages"), ""); err != nil {
+		if err := index(a.RepositoryDir); err != nil {
 			return fmt.Errorf("creating the local repository: %w", err)
 		}
 	}

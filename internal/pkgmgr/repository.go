@@ -3,6 +3,7 @@ package pkgmgr
 import (
 	"context"
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -12,16 +13,20 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"time"
 
 	"github.com/google/renameio/v2"
 
 	"github.com/mkosi-go/mkosi/internal/distro/deb822"
 	"github.com/mkosi-go/mkosi/internal/pkgmgr/deb"
+	"github.com/mkosi-go/mkosi/internal/sandbox"
 )
 
-// AddPackages adds the .deb files in the directories to the local repository
-// and tells apt of them: PackageDirectories=. It may be called again with
-// more directories. RepositoryDir must be set.
+// AddPackages adds the .deb files in the directories to the local repository:
+// PackageDirectories=. It may be called again, with more directories or for
+// new files in the same; a file takes the place of one of the same name.
+// RepositoryDir must be set and Prepare have been called, and no command may
+// be running that uses the repository.
 func (a *Apt) AddPackages(ctx context.Context, dirs []string) error {
 	if a.RepositoryDir == "" {
 		return errors.New("adding local packages: no local repository is set")
@@ -35,6 +40,9 @@ func (a *Apt) AddPackages(ctx context.Context, dirs []string) error {
 		files = append(files, m...)
 	}
 	for _, f := range files {
+		if ctx.Err() != nil {
+			return fmt.Errorf("adding local packages: %w", context.Cause(ctx))
+		}
 		if err := place(f, filepath.Join(a.RepositoryDir, filepath.Base(f))); err != nil {
 			return fmt.Errorf("adding local package: %w", err)
 		}
@@ -42,14 +50,29 @@ func (a *Apt) AddPackages(ctx context.Context, dirs []string) error {
 	if err := index(a.RepositoryDir); err != nil {
 		return fmt.Errorf("indexing local packages: %w", err)
 	}
-	return a.aptGet(ctx, aptRun{
-		args: []string{"update"},
-		options: []string{
-			"Dir::Etc::SourceList=/etc/" + localFile,
-			"Dir::Etc::SourceParts=/dev/null",
-			"APT::Get::List-Cleanup=false",
-		},
-	})
+	return nil
+}
+
+// indexFile is the index of the local repository, in its directory.
+const indexFile = "Packages"
+
+// sandboxIndex is where apt looks for the index of the local repository. It is
+// mounted there while apt runs: the lists are shared with other images, whose
+// local repositories are others.
+const sandboxIndex = sandboxLists + "/" + localListPrefix + "._Packages"
+
+// localListPrefix begins the names of apt's files about the local repository:
+// its URI and suite, as apt writes them.
+const localListPrefix = "_repository_"
+
+// repositoryOps show apt the index of the local repository in directory dir.
+// From a run that updates apt's lists they hide that there is a local
+// repository: it needs no update, and apt cannot replace a mounted file.
+func repositoryOps(dir string, update bool) []sandbox.Op {
+	if update {
+		return []sandbox.Op{sandbox.WriteFile("/etc/"+localFile, nil, 0o644)}
+	}
+	return []sandbox.Op{sandbox.BindReadOnly(filepath.Join(dir, indexFile), sandboxIndex)}
 }
 
 // escape makes a path literal in a pattern of filepath.Glob.
@@ -108,7 +131,27 @@ func index(dir string) error {
 		}
 		text = append(s.AppendTo(text), '\n')
 	}
-	return renameio.WriteFile(filepath.Join(dir, "Packages"), text, 0o644)
+	return writeIndex(dir, text)
+}
+
+// writeIndex writes the index of a repository. apt tells the states of a file
+// apart by its size and its time in seconds, and two builds of one package may
+// have both in common, so the time is made from the content.
+func writeIndex(dir string, text []byte) error {
+	f, err := renameio.NewPendingFile(filepath.Join(dir, indexFile), renameio.WithPermissions(0o644))
+	if err != nil {
+		return err
+	}
+	defer f.Cleanup()
+	if _, err := f.Write(text); err != nil {
+		return err
+	}
+	sum := sha256.Sum256(text)
+	when := time.Unix(int64(binary.BigEndian.Uint32(sum[:]))&(1<<30-1), 0)
+	if err := os.Chtimes(f.Name(), when, when); err != nil {
+		return err
+	}
+	return f.CloseAtomicallyReplace()
 }
 
 // describe returns the entry of a repository's index for a package.

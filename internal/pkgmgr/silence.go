@@ -14,7 +14,8 @@ func (a *Apt) update(ctx context.Context) error {
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	err := a.aptGet(ctx, aptRun{
-		args: []string{"update"},
+		args:   []string{"update"},
+		update: true,
 		// A silent mirror is asked twice even so.
 		options: append([]string{"Acquire::Retries=0"}, noCache...),
 		network: true,

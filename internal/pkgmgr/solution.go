@@ -274,7 +274,7 @@ func (a *Apt) solutionKey(requests ...[]string) string {
 			return ""
 		}
 	}
-	if a.RepositoryDir != "" && digestFile(h, filepath.Join(a.RepositoryDir, "Packages")) != nil {
+	if a.RepositoryDir != "" && digestFile(h, filepath.Join(a.RepositoryDir, indexFile)) != nil {
 		return ""
 	}
 	if st, err := os.Stat("/usr/bin/apt-get"); err == nil {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/mkosi-go/mkosi/internal/sandbox"
 )
@@ -27,6 +28,10 @@ type Command struct {
 	Env  []string // on top of the caller's environment, as NAME=value
 	// Image tells that programs of the image are run, and so [ImageOps] wanted.
 	Image bool
+	// Lists tells that apt's lists are used, and so [ListOps] wanted.
+	Lists bool
+	// Network tells that the command may use the network.
+	Network bool
 	// Lock is a file in the sandbox to lock by flock(2) while the command runs; ""
 	// for none. Other builds that use the same caches do so as well.
 	Lock string
@@ -68,6 +73,7 @@ func (a *Apt) Tools(network bool) (*Tools, error) {
 	}
 	t := &Tools{Ops: append(a.stateOps(), sandbox.Bind(a.lockFile(), toolsLock))}
 	var aptOptions []string
+	network = network && !a.Offline
 	if network {
 		text, err := a.proxyConfig()
 		if err != nil {
@@ -79,18 +85,19 @@ func (a *Apt) Tools(network bool) (*Tools, error) {
 	for _, o := range options {
 		aptOptions = append(aptOptions, "-o", o)
 	}
-	t.Commands = a.commands(aptOptions)
+	t.Commands = a.commands(aptOptions, network)
 	return t, nil
 }
 
 // commands lists the commands; options are what every program of apt is to be
-// told.
-func (a *Apt) commands(options []string) []Command {
+// told, and network whether these have the network.
+func (a *Apt) commands(options []string, network bool) []Command {
 	env := a.toolEnvironment()
 	var list []Command
 	add := func(name, program string, args ...string) {
 		list = append(list, Command{
-			Name: name, Args: append(append([]string{program}, options...), args...), Env: env, Image: true, Lock: toolsLock,
+			Name: name, Args: slices.Concat([]string{program}, options, args), Env: env,
+			Image: true, Lists: true, Network: network, Lock: toolsLock,
 		})
 	}
 	for _, name := range aptCommands {
@@ -105,6 +112,15 @@ func (a *Apt) commands(options []string) []Command {
 		Command{Name: "dpkg", Args: dpkg, Env: append(env, "DPKG_FRONTEND_LOCKED=true"), Image: true},
 		Command{Name: "dpkg-query", Args: []string{"dpkg-query", "--admindir=" + BuildRoot + "/var/lib/dpkg"}, Env: env},
 	)
+}
+
+// ListOps let a command with these arguments use apt's lists, from within a
+// script's sandbox that has Tools.Ops. The command's Lock is to be held.
+func ListOps(args []string) []sandbox.Op {
+	if _, err := os.Stat(filepath.Join(sandboxRepository, indexFile)); err != nil {
+		return nil // no local repository
+	}
+	return repositoryOps(sandboxRepository, slices.Contains(args, "update"))
 }
 
 // touch creates a file unless there is one.

@@ -31,7 +31,9 @@ type command struct {
 	Image bool `json:"image,omitempty"`
 	// Chroot has the caller's arguments run with the image as their root directory.
 	Chroot bool `json:"chroot,omitempty"`
-	// Network tells that the script has the network.
+	// Lists shows apt's lists to the program.
+	Lists bool `json:"lists,omitempty"`
+	// Network leaves the program the script's network.
 	Network bool `json:"network,omitempty"`
 	// Lock is a file to lock meanwhile, or "".
 	Lock string `json:"lock,omitempty"`
@@ -44,16 +46,35 @@ func (v *View) commandOps(k Kind) ([]sandbox.Op, error) {
 	if err != nil {
 		return nil, fmt.Errorf("describing the commands for scripts: %w", err)
 	}
-	ops := []sandbox.Op{
-		sandbox.Dir(CommandDir, 0o755),
-		sandbox.WriteFile(commandSpec, spec, 0o644),
-		// The link leads to this program even when its file has been replaced since.
-		sandbox.BindReadOnly("/proc/self/exe", commandProgram),
+	program, err := thisProgram()
+	if err != nil {
+		return nil, fmt.Errorf("showing this program to scripts: %w", err)
 	}
+	ops := []sandbox.Op{sandbox.Dir(CommandDir, 0o755), sandbox.WriteFile(commandSpec, spec, 0o644), program}
 	for name := range commands {
 		ops = append(ops, sandbox.Symlink(path.Base(commandProgram), path.Join(CommandDir, name)))
 	}
 	return ops, nil
+}
+
+// thisProgram shows this program at commandProgram. If its file has been replaced since it was started, as an upgrade
+// does, it has to be a copy.
+func thisProgram() (sandbox.Op, error) {
+	const self = "/proc/self/exe"
+	running, err := os.Stat(self)
+	if err != nil {
+		return sandbox.Op{}, err
+	}
+	if path, err := os.Executable(); err == nil {
+		if file, err := os.Stat(path); err == nil && os.SameFile(file, running) {
+			return sandbox.BindReadOnly(path, commandProgram), nil
+		}
+	}
+	data, err := os.ReadFile(self)
+	if err != nil {
+		return sandbox.Op{}, err
+	}
+	return sandbox.WriteFile(commandProgram, data, 0o755), nil
 }
 
 // commands returns the commands for a kind of scripts by their names. Those whose program the host lacks are not among
@@ -66,7 +87,7 @@ func (v *View) commands(k Kind) map[string]command {
 	}
 	if v.Tools != nil {
 		for _, c := range v.Tools.Commands {
-			list[c.Name] = command{Args: c.Args, Env: c.Env, Image: c.Image, Lock: c.Lock}
+			list[c.Name] = command{Args: c.Args, Env: c.Env, Image: c.Image, Lists: c.Lists, Network: c.Network, Lock: c.Lock}
 		}
 	}
 	for name, c := range list {

@@ -71,7 +71,6 @@ func readCommands() (map[string]command, error) {
 // run runs a command in a sandbox within the script's.
 func run(ctx context.Context, cmd *sandbox.Cmd) error {
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
-	cmd.Network = true // as far as the script has it
 	cmd.SuppressSync = true
 	return cmd.Run(ctx)
 }
@@ -91,7 +90,7 @@ func chroot(c command, args []string) *sandbox.Cmd {
 		ops = append(ops, sandbox.BindReadOnly("/etc/resolv.conf", "/etc/resolv.conf").Try())
 	}
 	env := chrootEnvironment(os.Environ())
-	return &sandbox.Cmd{Args: args, Env: env, Dir: SourceDir, Ops: ops, SuppressChown: suppressesChown(env)}
+	return &sandbox.Cmd{Args: args, Env: env, Dir: SourceDir, Ops: ops, Network: true, SuppressChown: suppressesChown(env)}
 }
 
 // chrootEnvironment is the environment of a script as it has to be with the image as the root directory.
@@ -118,13 +117,16 @@ func suppressesChown(env []string) bool {
 // onTree is a command of the host that runs programs of the image as well.
 func onTree(c command, args []string) *sandbox.Cmd {
 	ops := append([]sandbox.Op{sandbox.Bind("/", "/")}, pkgmgr.ImageOps()...)
+	if c.Lists {
+		ops = append(ops, pkgmgr.ListOps(args)...)
+	}
 	dir, err := os.Getwd()
 	if err != nil {
 		dir = SourceDir
 	}
 	return &sandbox.Cmd{
 		Args: slices.Concat(c.Args, args), Env: lastOfEach(append(os.Environ(), c.Env...)), Dir: dir,
-		Ops: ops, DropCapabilities: sandbox.HostCapabilities(),
+		Ops: ops, Network: c.Network, DropCapabilities: sandbox.HostCapabilities(),
 	}
 }
 
