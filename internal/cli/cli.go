@@ -60,6 +60,7 @@ func init() {
 		config.VerbDocumentation: (*app).documentation,
 		config.VerbGenkey:        (*app).genkey,
 		config.VerbHelp:          (*app).help,
+		config.VerbPlan:          (*app).plan,
 		config.VerbShell:         (*app).shell,
 		config.VerbSummary:       (*app).summary,
 	}
