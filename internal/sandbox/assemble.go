@@ -19,6 +19,7 @@ type assembly struct {
 	private map[uint64]bool // devices of file systems that nobody else sees
 	foreign []hostMount     // what of the caller's is mounted, in order
 	created []hostMount     // mount points made in the caller's directories
+	buried  int             // former root directories, below the present one
 }
 
 // hostMount relates a path in the sandbox to the same file outside.
@@ -215,6 +216,7 @@ func (a *assembly) replaceRoot(mount int, isDir bool) error {
 		unix.Close(a.fd)
 	}
 	a.fd = fd
+	a.buried++
 	return nil
 }
 
@@ -251,8 +253,12 @@ func (a *assembly) enter() error {
 	if err := unix.PivotRoot(".", "."); err != nil {
 		return fmt.Errorf("changing the root directory: %w", err)
 	}
-	if err := unix.Unmount(".", unix.MNT_DETACH); err != nil {
-		return fmt.Errorf("detaching the old root directory: %w", err)
+	// Root directories that were replaced before lie on top of the old root.
+	// While it is mounted there, ".." leads from our root to it.
+	for range 1 + a.buried {
+		if err := unix.Unmount(".", unix.MNT_DETACH); err != nil {
+			return fmt.Errorf("detaching the old root directory: %w", err)
+		}
 	}
 	if a.fd != a.scratch {
 		unix.Close(a.scratch)
