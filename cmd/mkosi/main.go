@@ -1,4 +1,4 @@
-// Command mkosi builds operating system images.
+// Command mkosi builds operating system images. Called mkosi-sandbox, it runs commands in a sandbox.
 package main
 
 import (
@@ -6,11 +6,15 @@ import (
 
 	"github.com/mkosi-go/mkosi/internal/cli"
 	"github.com/mkosi-go/mkosi/internal/sandbox"
+	"github.com/mkosi-go/mkosi/internal/sandbox/program"
 )
 
 func main() {
 	if sandbox.Reexecuted() {
 		sandbox.Main()
+	}
+	if program.Invoked(os.Args[0]) {
+		os.Exit(cli.Sandbox(os.Args))
 	}
 	os.Exit(cli.Main(os.Args[1:]))
 }
