@@ -105,9 +105,9 @@ func receive(conn *net.UnixConn) (message []byte, files []*os.File, err error) {
 	rights := make([]byte, unix.CmsgSpace(4*maxFiles))
 	for {
 		n, nrights, flags, _, err := conn.ReadMsgUnix(buf, rights)
-		received, rightsErr := parseRights(rights[:nrights])
+		received, rightsErr := parseRights(rights[:max(nrights, 0)]) // -1 with an error
 		files = append(files, received...)
-		message = append(message, buf[:n]...)
+		message = append(message, buf[:max(n, 0)]...)
 		end := bytes.IndexByte(message, 0)
 		switch {
 		case end >= 0 && end < len(message)-1:
@@ -118,7 +118,7 @@ func receive(conn *net.UnixConn) (message []byte, files []*os.File, err error) {
 			return nil, files, errors.New("there are too many files in the reply")
 		case end >= 0:
 			return message[:end], files, nil
-		case err != nil || n == 0:
+		case err != nil || n <= 0:
 			return nil, files, fmt.Errorf("reading the reply: %w", errors.Join(err, errors.New("it is cut short")))
 		case len(message) > maxReply:
 			return nil, files, fmt.Errorf("the reply is longer than %d bytes", maxReply)
