@@ -111,10 +111,7 @@ func suppressesChown(env []string) bool {
 
 // onTree is a command of the host that runs programs of the image as well.
 func onTree(c command, args []string) *sandbox.Cmd {
-	ops := append([]sandbox.Op{sandbox.Bind("/", "/")}, pkgmgr.ImageOps()...)
-	if c.Lists {
-		ops = append(ops, pkgmgr.ListOps(args)...)
-	}
+	ops := append([]sandbox.Op{sandbox.Bind("/", "/")}, pkgmgr.CommandOps(c.Lists, args)...)
 	dir, err := os.Getwd()
 	if err != nil {
 		dir = SourceDir
