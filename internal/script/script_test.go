@@ -184,10 +184,10 @@ func TestChrootScript(t *testing.T) {
 	if err != nil || !strings.Contains(out, `args ["/work/finalize" "x"]`) || !strings.Contains(out, "BUILDROOT /\n") {
 		t.Errorf("got %s, %v", out, err)
 	}
-	path := filepath.Join(t.TempDir(), "mkosi.sync.chroot")
-	write(t, path, text, 0o755)
-	if _, err := v.Command(Sync, path); err == nil || !strings.Contains(err.Error(), "cannot run in the image") {
-		t.Errorf("a sync script in the image: %v", err)
+	// What sees no image runs outside, as with mkosi 27.1.
+	out, err = runScript(t, v, Sync, "mkosi.sync.chroot", "#!/bin/sh\necho $0\n")
+	if err != nil || out != "/work/sync\n" {
+		t.Errorf("a sync script: got %s, %v", out, err)
 	}
 }
 
@@ -204,9 +204,20 @@ func TestChrootExitCode(t *testing.T) {
 
 func TestFailingScript(t *testing.T) {
 	v := newView(t)
-	_, err := runScript(t, v, Sync, "mkosi.sync", "#!/bin/sh\necho first; echo last >&2; exit 5\n")
-	if err == nil || err.Error() != "/work/sync failed with exit code 5:\nfirst\nlast" {
-		t.Errorf("got %v", err)
+	for _, test := range []struct {
+		text, want, hint string
+		code             int
+	}{
+		{"#!/bin/sh\necho first; echo last >&2; exit 5\n", "sync script x.sync failed with exit code 5:\nfirst\nlast", "", 5},
+		{"#!/bin/sh\nkill -9 $$\n", "sync script x.sync was killed by signal 9 (killed)", "", 137},
+		{"#!/no/such/program\n", "sync script x.sync: running /work/sync in a sandbox: starting /work/sync: no such file", "its first line names", 1},
+		{"echo\n", "sync script x.sync: running /work/sync in a sandbox: starting /work/sync: exec format error", "#!/bin/sh", 1},
+	} {
+		_, err := runScript(t, v, Sync, "mkosi.sync", test.text)
+		e := &Error{Kind: Sync, Script: "x.sync", Err: err}
+		if !strings.HasPrefix(e.Error(), test.want) || e.ExitCode() != test.code || !strings.Contains(e.Hint(), test.hint) || (e.Hint() == "") != (test.hint == "") {
+			t.Errorf("%q: got %v, hint %q, exit code %d", test.text, e, e.Hint(), e.ExitCode())
+		}
 	}
 }
 
