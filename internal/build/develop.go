@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/mkosi-go/mkosi/internal/cache"
 	"github.com/mkosi-go/mkosi/internal/script"
@@ -79,7 +80,7 @@ func (m *image) runBuildScripts(ctx context.Context) error {
 			return err
 		}
 	}
-	lower := append(m.buildLayers, m.layers()...)
+	lower := slices.Concat(m.buildLayers, m.layers())
 	err := m.inTree(lower, changes, changes+workSuffix, func() error {
 		return m.runScripts(ctx, scriptRun{kind: script.Build, paths: m.BuildScripts, args: m.b.Config.VerbArgs, dest: m.destDir()})
 	})
@@ -114,9 +115,9 @@ func (m *image) installVolatilePackages(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	dirs := append(m.VolatilePackageDirectories, m.b.work.Path(packagesDir))
+	dirs := slices.Concat(m.VolatilePackageDirectories, []string{m.b.work.Path(packagesDir)})
 	if err := apt.AddPackages(ctx, dirs); err != nil {
-		return fmt.Errorf("reading VolatilePackageDirectories= and what build scripts made: %w", err)
+		return fmt.Errorf("reading VolatilePackageDirectories= and the packages that build scripts made: %w", err)
 	}
 	return m.install(apt, list(m.VolatilePackages), func() error { return apt.Install(ctx, m.root, m.VolatilePackages) })
 }

@@ -32,16 +32,15 @@ type sourceSet struct {
 // wants it.
 func (m *image) packageManager(ctx context.Context) (*pkgmgr.Apt, error) {
 	set := m.sourceSet(ctx)
-	apt, err := m.adapt(set.prepare())
-	if err != nil {
+	if err := set.sync(); err != nil {
 		return nil, err
 	}
-	return apt, set.sync()
+	return m.adapt(ctx, set)
 }
 
 // preparedPackageManager is packageManager with whatever metadata there is.
 func (m *image) preparedPackageManager(ctx context.Context) (*pkgmgr.Apt, error) {
-	return m.adapt(m.sourceSet(ctx).prepare())
+	return m.adapt(ctx, m.sourceSet(ctx))
 }
 
 // sourceSet returns the image's set, which is made when it is used first.
@@ -69,8 +68,9 @@ func (m *image) sourceSet(ctx context.Context) *sourceSet {
 	return set
 }
 
-// adapt makes a shared package manager the image's own.
-func (m *image) adapt(apt pkgmgr.Apt, err error) (*pkgmgr.Apt, error) {
+// adapt makes a shared package manager the image's own, with a local repository of its own.
+func (m *image) adapt(ctx context.Context, set *sourceSet) (*pkgmgr.Apt, error) {
+	apt, err := set.prepare()
 	if err != nil {
 		return nil, err
 	}
@@ -83,14 +83,28 @@ func (m *image) adapt(apt pkgmgr.Apt, err error) (*pkgmgr.Apt, error) {
 	if m.b.UI.Debugging() {
 		apt.Output = m.b.UI.Writer(m.Image.Image)
 	}
+	apt.RepositoryDir = m.repositoryDir()
+	if pathExists(apt.RepositoryDir) {
+		return &apt, nil
+	}
+	if err := os.Mkdir(apt.RepositoryDir, 0o755); err != nil {
+		return nil, fmt.Errorf("making a local repository: %w", err)
+	}
+	if err := apt.AddPackages(ctx, m.PackageDirectories); err != nil {
+		return nil, fmt.Errorf("reading PackageDirectories=: %w", err)
+	}
 	return &apt, nil
 }
+
+// repositoryDir is the image's local repository. It has what PackageDirectories= has, and once build scripts have run
+// what these made.
+func (m *image) repositoryDir() string { return m.b.work.Path("." + m.Image.Image + ".repository") }
 
 // sourceKey is the same for images that install from the same sources in the same way.
 func sourceKey(img *config.Image) string {
 	return fmt.Sprintf("%q", []any{
 		img.Distribution, img.Release, img.Architecture, img.Mirror, img.Snapshot, img.LocalMirror, img.Repositories,
-		img.RepositoryKeyCheck, img.PackageDirectories, img.SandboxTrees, img.CacheDirectory, img.PackageCacheDirectory,
+		img.RepositoryKeyCheck, img.SandboxTrees, img.CacheDirectory, img.PackageCacheDirectory,
 		img.CacheOnly, img.ProxyUrl, img.ProxyExclude, img.ProxyPeerCertificate, img.ProxyClientCertificate, img.ProxyClientKey,
 	})
 }
@@ -125,6 +139,8 @@ func (m *image) prepareSources(ctx context.Context, dir string) (apt pkgmgr.Apt,
 		Sources:          sources,
 		MetadataDir:      packageCache + unchecked(m.Image),
 		PackageDir:       packageCache,
+		RepositoryDir:    filepath.Join(dir, "repository"),
+		Offline:          m.CacheOnly == config.CacheOnlyAlways,
 		NoKeyCheck:       !m.RepositoryKeyCheck,
 		Proxy:            m.ProxyUrl,
 		ProxyExclude:     m.ProxyExclude,
@@ -144,18 +160,7 @@ func (m *image) prepareSources(ctx context.Context, dir string) (apt pkgmgr.Apt,
 	if m.CacheDirectory != "" {
 		apt.MetadataDir = MetadataDir(m.Image)
 	}
-	if len(m.PackageDirectories) > 0 || len(m.VolatilePackages) > 0 {
-		apt.RepositoryDir = filepath.Join(dir, "repository")
-	}
-	if err := apt.Prepare(); err != nil {
-		return apt, err
-	}
-	if len(m.PackageDirectories) > 0 {
-		if err := apt.AddPackages(ctx, m.PackageDirectories); err != nil {
-			return apt, fmt.Errorf("reading PackageDirectories=: %w", err)
-		}
-	}
-	return apt, nil
+	return apt, apt.Prepare()
 }
 
 // syncSources brings the metadata up to date if CacheOnly= asks for that.
@@ -303,7 +308,9 @@ func (m *image) install(apt *pkgmgr.Apt, what string, fn func() error) error {
 		s.Note(format, args...)
 		m.b.UI.Debugf(m.Image.Image, format, args...)
 	}
+	span := m.b.Timing.Begin(m.Image.Image, "installing "+what)
 	err := fn()
+	span.End(err)
 	s.End(err)
 	return err
 }

@@ -150,6 +150,12 @@ func check(cfg *config.Config, img *config.Image, earlier []*Job) []error {
 	if cfg.Options.RerunBuildScripts {
 		checkRerun(cfg, img, add)
 	}
+	if incremental(img) && img.CacheOnly == config.CacheOnlyNever {
+		add("set one of them only", "Incremental=%s keeps images and CacheOnly=never forbids to use them", img.Incremental)
+	}
+	if img.BuildSourcesEphemeral == config.BuildSourcesEphemeralBuildcache && img.BuildDirectory == "" {
+		add("create the directory mkosi.builddir, or set BuildDirectory=", "BuildSourcesEphemeral=buildcache needs BuildDirectory=")
+	}
 	if err := output.Check(img); err != nil {
 		add("", "%w", err)
 	}
@@ -171,6 +177,9 @@ func check(cfg *config.Config, img *config.Image, earlier []*Job) []error {
 
 // checkRerun complains if the build scripts of an image cannot run again on what an earlier build kept.
 func checkRerun(cfg *config.Config, img *config.Image, add func(hint, format string, args ...any)) {
+	if cfg.Options.Force > 0 {
+		add("", "--rerun-build-scripts builds no image, and so --force has no place beside it")
+	}
 	if !incremental(img) {
 		add("set Incremental=yes", "--rerun-build-scripts needs the image that Incremental= keeps")
 	}

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"sync"
@@ -155,7 +156,7 @@ func (m *Memo) put(st *unix.Stat_t, sum [sha256.Size]byte, start time.Time) {
 }
 
 // Save writes the memo to its file, which is replaced in one step, if there is anything new in it. Of two programs that
-// save at once the last one's stays.
+// save at once the last one's stays. Without the directory that it is to be in nothing is kept.
 func (m *Memo) Save(ctx context.Context) error {
 	if m == nil {
 		return nil
@@ -184,10 +185,10 @@ func (m *Memo) write(ctx context.Context) error {
 	}
 	sum := sha256.Sum256(data)
 	dir := filepath.Dir(m.path)
-	if err := os.MkdirAll(dir, 0o777); err != nil {
-		return err
-	}
 	staging, err := tree.Stage(ctx, dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // nothing was ever cached here
+	}
 	if err != nil {
 		return err
 	}

@@ -9,6 +9,7 @@ const (
 	VerbSummary        Verb = "summary"
 	VerbExplain        Verb = "explain"
 	VerbCheck          Verb = "check"
+	VerbPlan           Verb = "plan"
 	VerbCatConfig      Verb = "cat-config"
 	VerbBuild          Verb = "build"
 	VerbShell          Verb = "shell"
@@ -42,6 +43,7 @@ type Options struct {
 	DebugWorkspace    bool
 	DebugSandbox      bool
 	DebugTiming       bool
+	TimingFile        string // where --debug-timing draws; "" for nowhere
 	NoPager           bool
 	GenkeyValidDays   int
 	GenkeyCommonName  string // with %u standing for the user's name
@@ -59,7 +61,7 @@ type Options struct {
 // Verbs returns all verbs in the order of help.
 func Verbs() []Verb {
 	return []Verb{
-		VerbInit, VerbSummary, VerbExplain, VerbCheck, VerbCatConfig, VerbBuild, VerbShell, VerbBoot, VerbVM, VerbSSH, VerbJournalctl,
+		VerbInit, VerbSummary, VerbExplain, VerbCheck, VerbCatConfig, VerbPlan, VerbBuild, VerbShell, VerbBoot, VerbVM, VerbSSH, VerbJournalctl,
 		VerbCoredumpctl, VerbSysupdate, VerbBox, VerbDependencies, VerbClean, VerbServe, VerbBurn, VerbBump,
 		VerbGenkey, VerbDocumentation, VerbCompletion, VerbLatestSnapshot, VerbHelp,
 	}
@@ -75,11 +77,11 @@ func (v Verb) takesArgs() bool {
 	return false
 }
 
-// builds reports whether the verb makes images, or makes them first where
-// that is asked for.
+// builds reports whether the verb makes images, makes them first where that is
+// asked for, or says how it would.
 func (v Verb) builds() bool {
 	switch v {
-	case VerbBuild, VerbShell, VerbBoot, VerbVM, VerbSysupdate, VerbServe, VerbBurn:
+	case VerbPlan, VerbBuild, VerbShell, VerbBoot, VerbVM, VerbSysupdate, VerbServe, VerbBurn:
 		return true
 	}
 	return false

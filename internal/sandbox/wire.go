@@ -10,6 +10,7 @@ import (
 type spec struct {
 	args, env    []string
 	dir          string
+	hostname     string
 	ops          []Op
 	flags        specFlags
 	capabilities []int // to drop
@@ -32,6 +33,7 @@ func (s *spec) encode() []byte {
 	e.strings(s.args)
 	e.strings(s.env)
 	e.string(s.dir)
+	e.string(s.hostname)
 	e.number(uint64(len(s.ops)))
 	for _, op := range s.ops {
 		e.op(op)
@@ -79,7 +81,7 @@ func (e *encoder) op(op Op) {
 	e.strings(op.overlay.Lower)
 	e.string(op.overlay.Upper)
 	e.string(op.overlay.Work)
-	for _, b := range []bool{op.readOnly, op.try, op.noFollow, op.inside} {
+	for _, b := range []bool{op.readOnly, op.try, op.noFollow, op.inside, op.lasting, op.overlay.Ephemeral} {
 		e.bool(b)
 	}
 }
@@ -87,7 +89,7 @@ func (e *encoder) op(op Op) {
 // decodeSpec is the inverse of encode.
 func decodeSpec(data []byte) (*spec, error) {
 	d := decoder{data: data}
-	s := &spec{args: d.strings(), env: d.strings(), dir: d.string()}
+	s := &spec{args: d.strings(), env: d.strings(), dir: d.string(), hostname: d.string()}
 	for range d.count() {
 		s.ops = append(s.ops, d.op())
 	}
@@ -160,5 +162,6 @@ func (d *decoder) op() Op {
 	op.size = int64(d.number())
 	op.overlay = OverlayLayers{Lower: d.strings(), Upper: d.string(), Work: d.string()}
 	op.readOnly, op.try, op.noFollow, op.inside = d.bool(), d.bool(), d.bool(), d.bool()
+	op.lasting, op.overlay.Ephemeral = d.bool(), d.bool()
 	return op
 }
