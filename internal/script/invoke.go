@@ -1,6 +1,7 @@
 package script
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/gofrs/flock"
 	"golang.org/x/sys/unix"
@@ -41,8 +43,8 @@ func Run(ctx context.Context, name string, args []string) error {
 	}
 	if c.Lock != "" {
 		l := flock.New(c.Lock)
-		if err := l.Lock(); err != nil {
-			return fmt.Errorf("waiting for another build to finish with the package cache: %w", err)
+		if ok, err := l.TryLockContext(ctx, 50*time.Millisecond); !ok {
+			return fmt.Errorf("waiting for another build to finish with the package cache: %w", cmp.Or(err, context.Cause(ctx)))
 		}
 		defer l.Unlock()
 	}
