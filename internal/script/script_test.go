@@ -50,6 +50,8 @@ func runProbe(args []string) int {
 		return code
 	case len(args) == 1 && args[0] == "kill":
 		unix.Kill(os.Getpid(), unix.SIGKILL)
+	case len(args) == 2 && args[0] == "overwrite":
+		return overwrite(args[1])
 	}
 	dir, _ := os.Getwd()
 	fmt.Printf("args %q\ndir %s\nBUILDROOT %s\ncontainer %s\nSRCDIR %s\n",
@@ -57,6 +59,19 @@ func runProbe(args []string) int {
 	for _, name := range []string{"/etc/image", "/work/config.json", "/proc/self", "/dev/null", "/run/host/container-manager", "/scripts", "/etc/host-only"} {
 		_, err := os.Stat(name)
 		fmt.Printf("%s %t\n", name, err == nil)
+	}
+	return 0
+}
+
+// overwrite tries with all means to write a file that is mounted read-only.
+func overwrite(path string) int {
+	fmt.Println("remount:", unix.Mount("", path, "", unix.MS_REMOUNT|unix.MS_BIND, ""))
+	fmt.Println("attributes:", unix.MountSetattr(unix.AT_FDCWD, path, 0, &unix.MountAttr{Attr_clr: unix.MOUNT_ATTR_RDONLY}))
+	if err := os.WriteFile(path, []byte("overwritten"), 0o644); err == nil {
+		fmt.Println("written")
+	}
+	if err := unix.Unmount(path, unix.MNT_DETACH); err == nil {
+		fmt.Println("unmounted: <nil>")
 	}
 	return 0
 }
@@ -188,6 +203,27 @@ func TestChrootScript(t *testing.T) {
 	out, err = runScript(t, v, Sync, "mkosi.sync.chroot", "#!/bin/sh\necho $0\n")
 	if err != nil || out != "/work/sync\n" {
 		t.Errorf("a sync script: got %s, %v", out, err)
+	}
+}
+
+// A script is root, and still cannot write what is shown to it for reading: neither itself nor, in the image's root
+// directory, anything below /work.
+func TestScriptCannotWriteWhatItReads(t *testing.T) {
+	v := newView(t)
+	v.BuildDir = t.TempDir()
+	file := filepath.Join(v.BuildDir, "file")
+	write(t, file, "original", 0o644)
+	v.Image.ExtraSearchPaths = []string{filepath.Join(v.Root, "usr/bin")}
+	for _, by := range []string{"", "mkosi-chroot "} {
+		for _, path := range []string{"/work/build/file", "/work/build", "/work/postinst"} {
+			out, err := runScript(t, v, PostInstallation, "mkosi.postinst", "#!/bin/sh\n"+by+"probe overwrite "+path+"\n")
+			if err != nil || !strings.HasPrefix(out, "remount: ") || strings.Contains(out, ": <nil>") || strings.Contains(out, "written") {
+				t.Errorf("%sprobe %s: %v\n%s", by, path, err, out)
+			}
+		}
+	}
+	if text, err := os.ReadFile(file); err != nil || string(text) != "original" {
+		t.Errorf("the file says %q, %v", text, err)
 	}
 }
 
