@@ -153,3 +153,32 @@ func TestBoxAgreesWithTheReference(t *testing.T) {
 		t.Errorf("only %d lines came", n)
 	}
 }
+
+// An ordinary user with subordinate IDs sees in the shell to whom the image's files belong, and can give them away.
+func TestShellWithSubordinateIDs(t *testing.T) {
+	const nobody, first = 65534, 500000 // newuidmap wants a user that has a name
+	dir := hostImage(t)
+	makeReachable(t, dir)
+	for name, id := range map[string]int{"": nobody, "image": nobody, "image/root": nobody, "image/etc": first + 32} {
+		if err := os.Chown(filepath.Join(dir, name), id, id); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ids := filepath.Join(dir, "subids")
+	writeFile(t, ids, []byte(fmt.Sprintf("%d:%d:65536\n", nobody, first)), 0o644)
+	const script = `set -e
+for f in /etc/subuid /etc/subgid; do mount --bind "$0" $f; done
+exec setpriv --reuid=65534 --regid=65534 --clear-groups "$@"`
+	got := must(t, exec.Command("unshare", "--mount", "sh", "-c", script, ids, binary, "-C", dir,
+		"shell", "--", "sh", "-c", "stat -c %u /etc; touch /root/mail; chown 8:8 /root/mail; chown 0:0 /etc || echo no"))
+	if got != "33\n" {
+		t.Errorf("got %q, want 33 alone", got)
+	}
+	info, err := os.Stat(filepath.Join(dir, "image/root/mail"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if st := info.Sys().(*syscall.Stat_t); st.Uid != first+7 || st.Gid != first+7 {
+		t.Errorf("the file belongs to %d:%d outside, want %d", st.Uid, st.Gid, first+7)
+	}
+}

@@ -22,6 +22,9 @@ func (a *app) build(ctx context.Context) (err error) {
 	if err := refuseOptions(a.cfg.Options); err != nil {
 		return err
 	}
+	if err := a.checkRerun(); err != nil {
+		return err
+	}
 	a.warn()
 	b := &build.Builder{Config: a.cfg, Host: a.host, UI: a.ui}
 	if a.cfg.Options.DebugTiming {
@@ -102,6 +105,27 @@ func startSession() error {
 func refuseOptions(o config.Options) error {
 	if o.AutoBump {
 		return &config.Error{Msg: "--auto-bump is not supported yet"}
+	}
+	return nil
+}
+
+// checkRerun complains if the build scripts cannot be run again alone: that needs the image and what is cached of it.
+func (a *app) checkRerun() error {
+	if !a.cfg.Options.RerunBuildScripts {
+		return nil
+	}
+	const option = "--rerun-build-scripts"
+	for _, img := range a.cfg.Images {
+		if _, err := os.Lstat(img.OutputPath(a.cfg.Dir)); err != nil && img.Format != config.FormatNone {
+			return &config.Error{Msg: fmt.Sprintf("%s: image %s is not built yet", option, img.Image), Hint: "build it once without the option"}
+		}
+	}
+	main := a.cfg.Main()
+	switch {
+	case main.Incremental == config.IncrementalNo:
+		return &config.Error{Msg: option + " needs Incremental=", Hint: "set Incremental=yes and build the image once"}
+	case main.CacheDirectory == "":
+		return &config.Error{Msg: option + " needs CacheDirectory=", Hint: "make the directory mkosi.cache, and build the image once"}
 	}
 	return nil
 }
