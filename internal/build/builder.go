@@ -188,7 +188,8 @@ func (b *Builder) job(ctx context.Context, job *Job) (err error) {
 	defer func() { span.End(err) }()
 	start := time.Now()
 	memory := int64(0)
-	if !b.Config.Options.DebugWorkspace { // what is to be kept has to be on disk
+	// What is to be kept has to be on disk, and a shell is for failures that are not tried again.
+	if !b.Config.Options.DebugWorkspace && !b.Config.Options.DebugShell {
 		memory = b.memory.take(job.Image)
 	}
 	size, err := b.image(ctx, job.Image, memory)
