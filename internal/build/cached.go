@@ -2,7 +2,9 @@ package build
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 
 	"github.com/mkosi-go/mkosi/internal/cache"
@@ -116,6 +118,9 @@ func (b *Builder) findCached(ctx context.Context, plan *Plan) error {
 		}
 		m := &image{Image: job.Image, b: b}
 		hit, err := m.isCached(ctx)
+		if errors.Is(err, fs.ErrNotExist) && job.readsOutputOf(b.Config) != nil {
+			hit, err = false, nil // it goes on top of an image that is not built yet
+		}
 		if err != nil {
 			return &ImageError{job.Image.Image, err}
 		}
