@@ -89,6 +89,10 @@ func (b *Builder) Run(ctx context.Context, plan *Plan) (err error) {
 	defer func() {
 		b.saveMemos()
 		b.cleanup.Wait()
+		if err != nil && b.Config.Options.DebugWorkspace {
+			err = errors.Join(err, b.keep("", b.work))
+			return
+		}
 		// The context may be done already, and what was made is to be removed all the same.
 		if closeErr := b.work.Close(); err == nil && closeErr != nil {
 			err = fmt.Errorf("removing the workspace: %w", closeErr)
@@ -178,7 +182,10 @@ func (b *Builder) job(ctx context.Context, job *Job) (err error) {
 	span := b.Timing.Begin(job.Image.Image, "image "+job.Image.Image)
 	defer func() { span.End(err) }()
 	start := time.Now()
-	memory := b.memory.take(job.Image)
+	memory := int64(0)
+	if !b.Config.Options.DebugWorkspace { // what is to be kept has to be on disk
+		memory = b.memory.take(job.Image)
+	}
 	size, err := b.image(ctx, job.Image, memory)
 	b.memory.giveBack(memory)
 	if memory > 0 && ctx.Err() == nil && IsNoSpace(err) {
@@ -188,7 +195,7 @@ func (b *Builder) job(ctx context.Context, job *Job) (err error) {
 	if err != nil {
 		return err
 	}
-	b.UI.Infof(job.Image.Image, "built %s, %s (%.1fs)", job.Image.OutputPath(b.Config.Dir), humanBytes(size), time.Since(start).Seconds())
+	b.UI.Infof(job.Image.Image, "built %s, %s (%.1fs)", job.Image.OutputPath(b.Config.Dir), ui.Bytes(size), time.Since(start).Seconds())
 	return nil
 }
 
@@ -220,16 +227,4 @@ func homeCache(h host.Facts) string {
 // IsNoSpace reports whether something failed because a file system was full. Programs say so in words only.
 func IsNoSpace(err error) bool {
 	return err != nil && (errors.Is(err, errNoSpace) || strings.Contains(strings.ToLower(err.Error()), errNoSpace.Error()))
-}
-
-func humanBytes(n int64) string {
-	const units = "KMGT"
-	if n < 1024 {
-		return fmt.Sprintf("%dB", n)
-	}
-	f, i := float64(n)/1024, 0
-	for f >= 1024 && i < len(units)-1 {
-		f, i = f/1024, i+1
-	}
-	return fmt.Sprintf("%.1f%c", f, units[i])
 }

@@ -41,6 +41,8 @@ type image struct {
 	unmount func() error
 	// hostRelease are the os-release(5) fields of the base trees of an extension.
 	hostRelease map[string]string
+	// failed is set before close if the image could not be built.
+	failed bool
 }
 
 // image takes one image through all steps and returns the size of its output in bytes. memory is how many bytes of
@@ -50,7 +52,7 @@ func (b *Builder) image(ctx context.Context, img *config.Image, memory int64) (s
 	if m.stage, err = tree.Stage(ctx, img.OutputDir(b.Config.Dir)); err != nil {
 		return 0, err
 	}
-	defer func() { err = errors.Join(err, m.close()) }()
+	defer func() { m.failed = err != nil; err = errors.Join(err, m.close()) }()
 	if err := m.makeWorkspace(memory); err != nil {
 		return 0, err
 	}
@@ -132,6 +134,9 @@ func (m *image) close() error {
 	errs = append(errs, m.closeTree())
 	for _, e := range m.entries {
 		errs = append(errs, e.Close())
+	}
+	if m.failed && m.b.Config.Options.DebugWorkspace {
+		return errors.Join(append(errs, m.b.keep(m.Image.Image, m.stage))...)
 	}
 	// A workspace in memory goes with its mount; whatever lies on disk is removed with the build's own workspace, but
 	// for the name, which a second try wants.

@@ -308,7 +308,9 @@ func (m *image) install(apt *pkgmgr.Apt, what string, fn func() error) error {
 		s.Note(format, args...)
 		m.b.UI.Debugf(m.Image.Image, format, args...)
 	}
+	span := m.b.Timing.Begin(m.Image.Image, "installing "+what)
 	err := fn()
+	span.End(err)
 	s.End(err)
 	return err
 }

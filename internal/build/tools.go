@@ -74,7 +74,14 @@ func (b *Builder) run(ctx context.Context, image string, c *sandbox.Cmd) error {
 			c.Stdout = c.Stderr
 		}
 	}
-	return c.Run(ctx)
+	if b.Config.Options.DebugSandbox {
+		b.UI.Infof(image, "%s", describe(c))
+	}
+	err := c.Run(ctx)
+	if err != nil && b.Config.Options.DebugShell {
+		b.debugShell(ctx, image, c, err)
+	}
+	return err
 }
 
 // quoteArgs writes arguments so that a shell reads them back as they are.

@@ -14,15 +14,23 @@ import (
 	"github.com/mkosi-go/mkosi/internal/build"
 	"github.com/mkosi-go/mkosi/internal/config"
 	"github.com/mkosi-go/mkosi/internal/sandbox"
+	"github.com/mkosi-go/mkosi/internal/timing"
 )
 
 // build builds the images.
-func (a *app) build(ctx context.Context) error {
+func (a *app) build(ctx context.Context) (err error) {
 	if err := refuseOptions(a.cfg.Options); err != nil {
 		return err
 	}
 	a.warn()
-	b := &build.Builder{Config: a.cfg, Host: a.host, UI: a.ui}
+	b, err := a.builder()
+	if err != nil {
+		return err
+	}
+	if a.cfg.Options.DebugTiming {
+		b.Timing = timing.New()
+		defer func() { err = errors.Join(err, a.reportTiming(b.Timing.Report())) }()
+	}
 	if err := b.Configure(ctx); err != nil {
 		return err
 	}
@@ -50,6 +58,21 @@ func (a *app) build(ctx context.Context) error {
 	return b.Run(ctx, plan)
 }
 
+// cacheLimit is the variable of the environment that limits what cached images may take up.
+const cacheLimit = "MKOSI_CACHE_MAX_USE"
+
+// builder returns what builds images, and cleans up after them.
+func (a *app) builder() (*build.Builder, error) {
+	b := &build.Builder{Config: a.cfg, Host: a.host, UI: a.ui}
+	if text := a.host.Environment[cacheLimit]; text != "" {
+		var err error
+		if b.CacheMaxUse, err = config.ParseSize(text); err != nil {
+			return nil, &config.Error{Msg: fmt.Sprintf("the environment variable %s: %v", cacheLimit, err)}
+		}
+	}
+	return b, nil
+}
+
 // keepHistory keeps the settings of the command line, which may hold secrets, for later verbs.
 func (a *app) keepHistory() error {
 	data, err := a.cfg.HistoryJSON()
@@ -71,7 +94,7 @@ func (a *app) keepHistory() error {
 // run programs. Outside it returns only if the session could not be started.
 func (a *app) enterSession() error {
 	// What is wrong with the command line is told when the configuration is read.
-	if verb, err := a.line.Verb(); err != nil || verb != config.VerbBuild && verb != config.VerbClean && verb != config.VerbPlan {
+	if verb, err := a.line.Verb(); err != nil || !needsSession(verb) {
 		// Nothing else works on so much data that its memory is worth the time to collect it.
 		debug.SetGCPercent(400)
 		return nil
@@ -85,6 +108,11 @@ func (a *app) enterSession() error {
 	return errors.Join(uidErr, gidErr)
 }
 
+// needsSession reports whether a verb works on the files of images.
+func needsSession(v config.Verb) bool {
+	return v == config.VerbBuild || v == config.VerbClean || v == config.VerbPlan || v == config.VerbShell
+}
+
 // startSession returns inside the session, or if it could not be started. The kernel's word for a limit on namespaces is
 // that no space is left; the hint keeps anybody from looking for it on a disk.
 func startSession() error {
@@ -96,16 +124,8 @@ func startSession() error {
 
 // refuseOptions names the options that a build does not honour yet.
 func refuseOptions(o config.Options) error {
-	for _, option := range []struct {
-		name  string
-		given bool
-	}{
-		{"--debug-shell", o.DebugShell}, {"--debug-workspace", o.DebugWorkspace},
-		{"--debug-sandbox", o.DebugSandbox}, {"--auto-bump", o.AutoBump},
-	} {
-		if option.given {
-			return &config.Error{Msg: option.name + " is not supported yet"}
-		}
+	if o.AutoBump {
+		return &config.Error{Msg: "--auto-bump is not supported yet"}
 	}
 	return nil
 }

@@ -16,9 +16,12 @@ import (
 // packages as well.
 func (a *app) clean(ctx context.Context) error {
 	a.warn()
-	b := &build.Builder{Config: a.cfg, Host: a.host, UI: a.ui}
+	b, err := a.builder()
+	if err != nil {
+		return err
+	}
 	force := a.cfg.Options.Force
-	err := b.Clean(ctx, build.Cleaning{Outputs: true, Cache: force > 0, Packages: force > 1, BuildDir: force > 0 || a.cfg.Options.WipeBuildDir})
+	err = b.Clean(ctx, build.Cleaning{Outputs: true, Cache: force > 0, Packages: force > 1, BuildDir: force > 0 || a.cfg.Options.WipeBuildDir})
 	if err != nil {
 		return err
 	}

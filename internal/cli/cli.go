@@ -51,6 +51,7 @@ var verbs map[config.Verb]func(*app, context.Context) error
 func init() {
 	verbs = map[config.Verb]func(*app, context.Context) error{
 		config.VerbBuild:         (*app).build,
+		config.VerbBox:           (*app).box,
 		config.VerbCheck:         (*app).check,
 		config.VerbExplain:       (*app).explain,
 		config.VerbCatConfig:     (*app).catConfig,
@@ -60,6 +61,7 @@ func init() {
 		config.VerbGenkey:        (*app).genkey,
 		config.VerbHelp:          (*app).help,
 		config.VerbPlan:          (*app).plan,
+		config.VerbShell:         (*app).shell,
 		config.VerbSummary:       (*app).summary,
 	}
 }
@@ -158,6 +160,9 @@ func (a *app) report(err error) int {
 		return ExitOK
 	}
 	p := a.ui
+	if exit := commandExit(0); errors.As(err, &exit) {
+		return int(exit)
+	}
 	var sig signalError
 	if errors.As(err, &sig) {
 		p.Error(sig, "outputs that were not finished are as they were before")

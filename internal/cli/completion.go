@@ -102,8 +102,10 @@ func completionWords() completed {
 		c.Verbs = append(c.Verbs, completedVerb{Name: string(v), Help: v.Help(), Words: verbWords(v), Files: v == config.VerbBuild})
 	}
 	for _, o := range config.ProgramOptions() {
-		option := completedOption{Long: o.Long, Short: o.Short, Help: o.Help, Value: o.Argument != ""}
+		option := completedOption{Long: o.Long, Short: o.Short, Help: o.Help, Value: o.Argument != "", Optional: o.ArgumentOptional()}
 		switch o.Long {
+		case "debug-timing":
+			option.Source = "files"
 		case "directory":
 			option.Source = "directories"
 		case "doc-format":

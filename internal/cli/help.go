@@ -225,7 +225,10 @@ func optionLine(short, long, argument string) string {
 	if short != "" {
 		line = "-" + short + ", --" + long
 	}
-	if argument != "" {
+	switch {
+	case strings.HasPrefix(argument, "["):
+		line += argument
+	case argument != "":
 		line += " " + argument
 	}
 	return line

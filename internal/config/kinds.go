@@ -32,8 +32,8 @@ var (
 	manifestFormat = enum("", "", ManifestJSON, ManifestChangelog)
 
 	filename    = scalar("file name", parseFilename)
-	size        = scalar("size", func(_ *place, text string) (*int64, error) { n, err := parseSize(text); return &n, err })
-	fixedSize   = scalar("size", func(_ *place, text string) (int64, error) { return parseSize(text) })
+	size        = scalar("size", func(_ *place, text string) (*int64, error) { n, err := ParseSize(text); return &n, err })
+	fixedSize   = scalar("size", func(_ *place, text string) (int64, error) { return ParseSize(text) })
 	integer     = scalar("number", func(_ *place, text string) (int, error) { return parseInt(text) })
 	mode        = scalar("access mode", parseMode)
 	sectorSize  = scalar("sector size", parseSectorSize)
@@ -110,9 +110,10 @@ func parseFilename(_ *place, text string) (string, error) {
 	return text, nil
 }
 
-// parseSize reads a positive number of bytes, rounded up to a whole page as
-// the file systems and partitions that it is for are.
-func parseSize(text string) (int64, error) {
+// ParseSize reads a positive number of bytes, which may end in K, M or G for
+// powers of 1024. It is rounded up to a whole page as the file systems and
+// partitions that it is for are.
+func ParseSize(text string) (int64, error) {
 	const page = 4096
 	number, factor := text, 1.0
 	switch {
@@ -273,7 +274,7 @@ func parseDrive(c *place, text string) (Drive, error) {
 	if len(parts) < 2 || len(parts) > 6 || parts[0] == "" {
 		return Drive{}, fmt.Errorf("%q is not a drive: write ID:SIZE and up to four more parts", text)
 	}
-	size, err := parseSize(parts[1])
+	size, err := ParseSize(parts[1])
 	if err != nil {
 		return Drive{}, err
 	}

@@ -14,7 +14,7 @@ import (
 // configuration files.
 type ProgramOption struct {
 	Long, Short string // without dashes
-	Argument    string // what stands for the argument in help, "" for none
+	Argument    string // what stands for the argument in help, "" for none, "[=WORD]" if it may be missing
 	Help        string // one sentence, no full stop
 
 	bind func(f *pflag.FlagSet, o *Options, p ProgramOption)
@@ -43,7 +43,10 @@ func ProgramOptions() []ProgramOption {
 		{"debug-shell", "", "", "start a shell in the image where a command fails", flag(func(o *Options) *bool { return &o.DebugShell })},
 		{"debug-workspace", "", "", "keep the workspace when a build fails", flag(func(o *Options) *bool { return &o.DebugWorkspace })},
 		{"debug-sandbox", "", "", "trace the sandbox", flag(func(o *Options) *bool { return &o.DebugSandbox })},
-		{"debug-timing", "", "", "say how long each step took", flag(func(o *Options) *bool { return &o.DebugTiming })},
+		{"debug-timing", "", "[=FILE]", "say how long each step of a build took; draw it into an SVG file too",
+			func(f *pflag.FlagSet, o *Options, p ProgramOption) {
+				f.VarPF(&timingValue{o}, p.Long, p.Short, p.Help).NoOptDefVal = timingAlone
+			}},
 		{"no-pager", "", "", "do not page long output", flag(func(o *Options) *bool { return &o.NoPager })},
 		{"genkey-valid-days", "", "DAYS", "how long a generated certificate is valid",
 			func(f *pflag.FlagSet, o *Options, p ProgramOption) {
@@ -60,6 +63,30 @@ func ProgramOptions() []ProgramOption {
 		{"rerun-build-scripts", "R", "", "run build scripts although the image is there", flag(func(o *Options) *bool { return &o.RerunBuildScripts })},
 		{"strict", "", "", "check: warnings are errors", flag(func(o *Options) *bool { return &o.Strict })},
 	}
+}
+
+// ArgumentOptional reports whether the option's argument may be missing; it can follow an equals sign only.
+func (p ProgramOption) ArgumentOptional() bool { return strings.HasPrefix(p.Argument, "[=") }
+
+// timingValue is the option --debug-timing.
+type timingValue struct{ options *Options }
+
+// timingAlone stands for the missing argument of --debug-timing. No argument of a process can hold it.
+const timingAlone = "\x00"
+
+func (v *timingValue) String() string { return "" }
+
+func (v *timingValue) Type() string { return "file" }
+
+func (v *timingValue) Set(text string) error {
+	if text == timingAlone {
+		text = ""
+	} else if !strings.HasSuffix(text, ".svg") {
+		return &Error{Setting: "debug-timing", Msg: fmt.Sprintf("--debug-timing draws SVG, and %q does not end in .svg", text),
+			Hint: "without a file it prints a table only: --debug-timing"}
+	}
+	v.options.DebugTiming, v.options.TimingFile = true, text
+	return nil
 }
 
 // argument is a setting on the command line.
@@ -204,6 +231,10 @@ func parseArgs(args []string) (*commandLine, error) {
 	if cl.options.RerunBuildScripts && !cl.verb.builds() {
 		return cl, &Error{Setting: "rerun-build-scripts", Msg: fmt.Sprintf("--rerun-build-scripts has no use with %s, which builds nothing", cl.verb)}
 	}
+	if cl.options.RerunBuildScripts && cl.options.Force > 0 {
+		return cl, &Error{Setting: "rerun-build-scripts", Msg: "--rerun-build-scripts does not go with --force",
+			Hint: "--force builds the whole image, with all its scripts"}
+	}
 	if cl.options.GenkeyValidDays < 1 {
 		return cl, &Error{Setting: "genkey-valid-days", Msg: fmt.Sprintf("--genkey-valid-days: %d is not a number of days", cl.options.GenkeyValidDays)}
 	}
@@ -277,7 +308,10 @@ func optionError(f *pflag.FlagSet, err error) error {
 	var unknown *pflag.NotExistError
 	var missing *pflag.ValueRequiredError
 	var invalid *pflag.InvalidValueError
+	var own *Error
 	switch {
+	case errors.As(err, &own):
+		return own
 	case errors.As(err, &unknown) && unknown.GetSpecifiedShortnames() != "":
 		return &Error{Msg: fmt.Sprintf("unknown option -%s", unknown.GetSpecifiedName())}
 	case errors.As(err, &unknown):

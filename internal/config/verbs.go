@@ -43,6 +43,7 @@ type Options struct {
 	DebugWorkspace    bool
 	DebugSandbox      bool
 	DebugTiming       bool
+	TimingFile        string // where --debug-timing draws; "" for nowhere
 	NoPager           bool
 	GenkeyValidDays   int
 	GenkeyCommonName  string // with %u standing for the user's name

@@ -33,7 +33,10 @@ func entry(title string, paragraphs ...string) string {
 // optionNames writes an option as it is typed.
 func optionNames(short, long, argument string) string {
 	name := "--" + long
-	if argument != "" {
+	switch {
+	case strings.HasPrefix(argument, "["):
+		name += argument
+	case argument != "":
 		name += " " + argument
 	}
 	if short != "" {

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/gofrs/flock"
@@ -203,9 +204,16 @@ func (a *Apt) pathOptions() []string {
 	return o
 }
 
-// environment is the environment of every tool.
+// environment is the environment of every tool. A user's PATH is for programs
+// of the user.
 func (a *Apt) environment() []string {
-	return append(a.toolEnvironment(), a.Env...)
+	env := a.toolEnvironment()
+	for _, e := range a.Env {
+		if !strings.HasPrefix(e, "PATH=") {
+			env = append(env, e)
+		}
+	}
+	return env
 }
 
 // toolEnvironment is the environment that apt, dpkg and maintainer scripts

@@ -26,6 +26,8 @@ type Cmd struct {
 	Env []string
 	// Dir is the working directory inside the sandbox; empty means "/".
 	Dir string
+	// Hostname is the host name in the sandbox; empty means "localhost".
+	Hostname string
 	// Ops assemble the root directory, in order.
 	Ops []Op
 	// Network keeps the caller's network. Without it the command has a

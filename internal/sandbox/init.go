@@ -68,7 +68,7 @@ func runSpec(signals <-chan os.Signal) (syscall.WaitStatus, error) {
 	// From here on the command's own limits hold for this thread. Being no
 	// longer dumpable keeps a command with fewer capabilities from tracing
 	// the other threads.
-	if err := suppress(s.flags&flagSuppressChown != 0, s.flags&flagSuppressSync != 0); err != nil {
+	if err := filterCalls(s.flags&flagSuppressChown != 0, s.flags&flagSuppressSync != 0); err != nil {
 		return 0, err
 	}
 	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
@@ -156,6 +156,9 @@ func prepare(s *spec) error {
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
 		return fmt.Errorf("%s: %w", privateMounts, err)
 	}
+	if err := leaveKeyrings(); err != nil {
+		return err
+	}
 	a, err := newAssembly()
 	if err != nil {
 		return err
@@ -179,9 +182,21 @@ func prepare(s *spec) error {
 	return nil
 }
 
+// leaveKeyrings gives the calling thread and what it starts an empty session
+// keyring, since whoever has the caller's may read its keys; see
+// session-keyring(7). Where the kernel has no keyrings, or a container's rules
+// keep everybody from them, there is nothing to leave.
+func leaveKeyrings() error {
+	_, err := unix.KeyctlInt(unix.KEYCTL_JOIN_SESSION_KEYRING, 0, 0, 0, 0)
+	if err != nil && err != unix.ENOSYS && err != unix.EPERM && err != unix.EACCES {
+		return fmt.Errorf("leaving the session keyring: %w", err)
+	}
+	return nil
+}
+
 // settle sets up the command's namespaces other than that of the mounts.
 func settle(s *spec) error {
-	if err := unix.Sethostname([]byte("localhost")); err != nil {
+	if err := unix.Sethostname([]byte(cmp.Or(s.hostname, "localhost"))); err != nil {
 		return fmt.Errorf("setting the host name: %w", err)
 	}
 	if s.flags&flagNetwork == 0 {

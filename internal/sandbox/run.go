@@ -154,7 +154,7 @@ func (c *Cmd) namespaces(userNamespace bool) *unix.SysProcAttr {
 // specFile is an anonymous file with the first process's instructions.
 func (c *Cmd) specFile() (*os.File, error) {
 	s := spec{
-		args: c.Args, env: c.Env, dir: c.Dir, ops: c.Ops,
+		args: c.Args, env: c.Env, dir: c.Dir, hostname: c.Hostname, ops: c.Ops,
 		capabilities: c.DropCapabilities, extraFiles: len(c.ExtraFiles),
 	}
 	for flag, on := range map[specFlags]bool{

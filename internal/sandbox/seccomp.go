@@ -15,25 +15,33 @@ type abi struct {
 	arch  uint32
 	chown []uint32 // the chown(2) family
 	sync  []uint32 // the sync(2), fsync(2) and msync(2) family
+	ioctl []uint32 // ioctl(2)
 }
 
 // Offsets in struct seccomp_data.
 const (
 	seccompNumber = 0
 	seccompArch   = 4
+	seccompArg1   = 24 // its lower half, where the processor is little-endian
 )
 
-// suppress makes the kernel answer families of system calls with success
-// without doing anything. It holds for the calling thread and what it starts
-// from now on. The caller needs CAP_SYS_ADMIN.
-func suppress(chown, sync bool) error {
-	if !chown && !sync {
+// terminalInput are the ioctls that put characters into a terminal's input, as if
+// the user had typed them for whoever reads there after the command.
+var terminalInput = []uint32{unix.TIOCSTI, unix.TIOCLINUX}
+
+// filterCalls forbids terminalInput and makes the kernel answer families of
+// system calls with success without doing anything. It holds for the calling
+// thread and what it starts from now on. The caller needs CAP_SYS_ADMIN. Where
+// the architecture's system calls are not known, terminals are protected by the
+// kernel alone (dev.tty.legacy_tiocsti=0, the default since Linux 6.2).
+func filterCalls(chown, sync bool) error {
+	if len(abis) == 0 && !chown && !sync {
 		return nil
 	}
 	if len(abis) == 0 {
 		return fmt.Errorf("suppressing system calls: not supported on %s", runtime.GOARCH)
 	}
-	program, err := bpf.Assemble(suppressFilter(abis, chown, sync))
+	program, err := bpf.Assemble(callFilter(abis, chown, sync))
 	if err != nil {
 		return fmt.Errorf("assembling the system call filter: %w", err)
 	}
@@ -49,9 +57,9 @@ func suppress(chown, sync bool) error {
 	return nil
 }
 
-// suppressFilter is the filter program: for each ABI, one comparison with each
-// system call, then "allow".
-func suppressFilter(abis []abi, chown, sync bool) []bpf.Instruction {
+// callFilter is the filter program: for each ABI, one comparison with each system
+// call, then "allow".
+func callFilter(abis []abi, chown, sync bool) []bpf.Instruction {
 	allow := bpf.RetConstant{Val: unix.SECCOMP_RET_ALLOW}
 	succeed := bpf.RetConstant{Val: unix.SECCOMP_RET_ERRNO} // with errno 0
 	program := []bpf.Instruction{bpf.LoadAbsolute{Off: seccompArch, Size: 4}}
@@ -63,14 +71,34 @@ func suppressFilter(abis []abi, chown, sync bool) []bpf.Instruction {
 		if sync {
 			calls = append(calls, abi.sync...)
 		}
-		n := len(calls)
-		program = append(program,
-			bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: abi.arch, SkipTrue: uint8(n + 3)},
-			bpf.LoadAbsolute{Off: seccompNumber, Size: 4})
-		for i, nr := range calls {
-			program = append(program, bpf.JumpIf{Cond: bpf.JumpEqual, Val: nr, SkipTrue: uint8(n - i)})
+		var body []bpf.Instruction
+		input := inputFilter()
+		rest := len(calls) + len(abi.ioctl)
+		for _, nr := range calls {
+			rest-- // comparisons, then "allow", are skipped
+			body = append(body, bpf.JumpIf{Cond: bpf.JumpEqual, Val: nr, SkipTrue: uint8(rest + 1)})
 		}
-		program = append(program, allow, succeed)
+		for _, nr := range abi.ioctl {
+			rest-- // "succeed" as well
+			body = append(body, bpf.JumpIf{Cond: bpf.JumpEqual, Val: nr, SkipTrue: uint8(rest + 2)})
+		}
+		body = append(append(body, allow, succeed), input...)
+		program = append(program,
+			bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: abi.arch, SkipTrue: uint8(len(body) + 1)},
+			bpf.LoadAbsolute{Off: seccompNumber, Size: 4})
+		program = append(program, body...)
 	}
 	return append(program, allow)
+}
+
+// inputFilter decides about an ioctl. Of its number the kernel, too, looks at 32
+// bits only.
+func inputFilter() []bpf.Instruction {
+	program := []bpf.Instruction{bpf.LoadAbsolute{Off: seccompArg1, Size: 4}}
+	for i, nr := range terminalInput {
+		program = append(program, bpf.JumpIf{Cond: bpf.JumpEqual, Val: nr, SkipTrue: uint8(len(terminalInput) - i)})
+	}
+	return append(program,
+		bpf.RetConstant{Val: unix.SECCOMP_RET_ALLOW},
+		bpf.RetConstant{Val: unix.SECCOMP_RET_ERRNO | uint32(unix.EPERM)})
 }

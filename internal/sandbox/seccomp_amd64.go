@@ -20,10 +20,12 @@ var abis = []abi{
 			x32 | unix.SYS_SYNC, x32 | unix.SYS_FSYNC, x32 | unix.SYS_FDATASYNC, x32 | unix.SYS_SYNCFS,
 			x32 | unix.SYS_SYNC_FILE_RANGE, x32 | unix.SYS_MSYNC,
 		},
+		ioctl: []uint32{unix.SYS_IOCTL, x32 | unix.SYS_IOCTL, x32 | 514},
 	},
 	{
 		arch:  unix.AUDIT_ARCH_I386,
 		chown: []uint32{16, 95, 182, 198, 207, 212, 298}, // lchown, fchown, chown, the same with 32 bits, fchownat
 		sync:  []uint32{36, 118, 144, 148, 314, 344},     // sync, fsync, msync, fdatasync, sync_file_range, syncfs
+		ioctl: []uint32{54},
 	},
 }

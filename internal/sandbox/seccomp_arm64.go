@@ -11,10 +11,12 @@ var abis = []abi{
 		sync: []uint32{
 			unix.SYS_SYNC, unix.SYS_FSYNC, unix.SYS_FDATASYNC, unix.SYS_SYNCFS, unix.SYS_SYNC_FILE_RANGE, unix.SYS_MSYNC,
 		},
+		ioctl: []uint32{unix.SYS_IOCTL},
 	},
 	{
 		arch:  unix.AUDIT_ARCH_ARM,
 		chown: []uint32{16, 95, 182, 198, 207, 212, 325}, // lchown, fchown, chown, the same with 32 bits, fchownat
 		sync:  []uint32{36, 118, 144, 148, 341, 373},     // sync, fsync, msync, fdatasync, sync_file_range2, syncfs
+		ioctl: []uint32{54},
 	},
 }

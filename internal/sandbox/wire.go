@@ -10,6 +10,7 @@ import (
 type spec struct {
 	args, env    []string
 	dir          string
+	hostname     string
 	ops          []Op
 	flags        specFlags
 	capabilities []int // to drop
@@ -32,6 +33,7 @@ func (s *spec) encode() []byte {
 	e.strings(s.args)
 	e.strings(s.env)
 	e.string(s.dir)
+	e.string(s.hostname)
 	e.number(uint64(len(s.ops)))
 	for _, op := range s.ops {
 		e.op(op)
@@ -87,7 +89,7 @@ func (e *encoder) op(op Op) {
 // decodeSpec is the inverse of encode.
 func decodeSpec(data []byte) (*spec, error) {
 	d := decoder{data: data}
-	s := &spec{args: d.strings(), env: d.strings(), dir: d.string()}
+	s := &spec{args: d.strings(), env: d.strings(), dir: d.string(), hostname: d.string()}
 	for range d.count() {
 		s.ops = append(s.ops, d.op())
 	}

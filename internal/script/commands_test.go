@@ -78,8 +78,8 @@ func FuzzParseCommands(f *testing.F) {
 }
 
 func TestChrootEnvironment(t *testing.T) {
-	got := chrootEnvironment([]string{"A=1", "PATH=/x", "SRCDIR=/outside", "CHROOT_SRCDIR=/inside", "HOME=/h"})
-	want := []string{"A=1", "CHROOT_SRCDIR=/inside", "SRCDIR=/inside", "BUILDROOT=/", "HOME=/", "PATH=/usr/bin:/usr/sbin", "container=mkosi"}
+	got := chrootEnvironment([]string{"A=1", "PATH=/x", "SRCDIR=/src", "CHROOT_SRCDIR=/src", "HOME=/h"})
+	want := []string{"A=1", "SRCDIR=/src", "CHROOT_SRCDIR=/src", "BUILDROOT=/", "HOME=/", "PATH=/usr/bin:/usr/sbin", "container=mkosi"}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}

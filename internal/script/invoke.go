@@ -93,15 +93,10 @@ func chroot(c command, args []string) *sandbox.Cmd {
 	return &sandbox.Cmd{Args: args, Env: env, Dir: SourceDir, Ops: ops, Network: true, SuppressChown: suppressesChown(env)}
 }
 
-// chrootEnvironment is the environment of a script as it has to be with the image as the root directory.
+// chrootEnvironment is the environment of a script as it has to be with the image as the root directory. What is mounted
+// keeps its place, so that $SRCDIR and its like stay as they are.
 func chrootEnvironment(outside []string) []string {
-	env := slices.Clone(outside)
-	for _, e := range outside {
-		if e, ok := strings.CutPrefix(e, "CHROOT_"); ok {
-			env = append(env, e)
-		}
-	}
-	return lastOfEach(append(env, "BUILDROOT=/", "HOME=/", "PATH=/usr/bin:/usr/sbin", "container=mkosi"))
+	return lastOfEach(append(slices.Clone(outside), "BUILDROOT=/", "HOME=/", "PATH=/usr/bin:/usr/sbin", "container=mkosi"))
 }
 
 // suppressesChown tells whether the script asks for the chown family to do nothing.

@@ -148,6 +148,21 @@ func (s *Staging) Close() error {
 // as Stage does.
 func CleanStaging(ctx context.Context, dir string) error { return cleanStale(ctx, dir) }
 
+// Keep unlocks the staging directory without removing it and gives it a new name beside the old one, prefix and a number,
+// under which no later run removes it. It returns the new path. Close does nothing afterwards.
+func (s *Staging) Keep(prefix string) (string, error) {
+	if s.lock == nil {
+		return "", errors.New("keeping a staging directory that was removed")
+	}
+	path := filepath.Join(filepath.Dir(s.path), prefix+strings.TrimPrefix(filepath.Base(s.path), stagingPrefix))
+	if err := unix.Renameat2(unix.AT_FDCWD, s.path, unix.AT_FDCWD, path, unix.RENAME_NOREPLACE); err != nil {
+		return "", fmt.Errorf("keeping %s as %s: %w", s.path, path, err)
+	}
+	s.lock.Close()
+	s.path, s.lock = path, nil
+	return path, nil
+}
+
 // cleanStale removes this user's staging directories in dir that nobody has
 // locked. dir may be shared with others, whose directories are theirs to
 // remove, and what cannot be removed is no reason not to make a new one.

@@ -17,6 +17,7 @@ type Step struct {
 	note  string
 	begun time.Time
 	ended bool
+	named bool // a line says that it has begun
 }
 
 // Begin shows that a step of an image has begun, said as what is being done: "installing 66 packages".
@@ -29,10 +30,18 @@ func (p *Printer) Begin(image, format string, args ...any) *Step {
 	if p.opts.Terminal {
 		p.startTicker()
 	} else if p.opts.Debug {
-		fmt.Fprintf(p.out, "%s%s ...\n", p.tag(image), Printable(s.text))
+		p.name(s)
 	}
 	p.draw()
 	return s
+}
+
+// name prints that a step has begun, once; the caller holds the lock.
+func (p *Printer) name(s *Step) {
+	if !s.named {
+		fmt.Fprintf(p.out, "%s%s ...\n", p.tag(s.image), Printable(s.text))
+	}
+	s.named = true
 }
 
 // Note replaces the small text that stands behind a running step on a terminal, such as how far it is.

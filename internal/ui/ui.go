@@ -15,6 +15,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -107,17 +108,48 @@ func (p *Printer) Close() {
 	p.stopTicker()
 }
 
+// Pause leaves the screen to somebody else, such as a shell, until the function that it returns is called, once. Whoever
+// prints meanwhile waits.
+func (p *Printer) Pause() (resume func()) {
+	p.mu.Lock()
+	p.wipe()
+	return func() {
+		p.draw()
+		p.mu.Unlock()
+	}
+}
+
 func (p *Printer) line(image, prefix, text string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.wipe()
+	p.print(image, prefix, text)
+	p.draw()
+}
+
+// output prints a line of a tool, below the name of the image's step that runs it.
+func (p *Printer) output(image, text string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.wipe()
+	for _, s := range slices.Backward(p.running) {
+		if s.image == image {
+			p.name(s)
+			break
+		}
+	}
+	p.print(image, "", text)
+	p.draw()
+}
+
+// print prints text line by line; the caller holds the lock.
+func (p *Printer) print(image, prefix, text string) {
 	for i, l := range strings.Split(strings.TrimRight(text, "\n"), "\n") {
 		if i > 0 && prefix != "" {
 			prefix = strings.Repeat(" ", 2)
 		}
 		fmt.Fprintf(p.out, "%s%s%s\n", p.tag(image), prefix, Printable(l))
 	}
-	p.draw()
 }
 
 func (p *Printer) tag(image string) string {
@@ -141,8 +173,8 @@ func Printable(s string) string {
 	}, s)
 }
 
-// Writer returns a writer that prints each line it is given under the image's tag: the output of a tool, shown while
-// debugging. Close it to print a last line that has no newline.
+// Writer returns a writer that prints each line it is given under the image's tag, below the name of the step that is
+// running: the output of a script, or of a tool while debugging. Close it to print a last line that has no newline.
 func (p *Printer) Writer(image string) io.WriteCloser { return &lineWriter{p: p, image: image} }
 
 // maxLine bounds a tool's line in memory; a longer one is printed in pieces.
@@ -163,10 +195,10 @@ func (w *lineWriter) Write(b []byte) (int, error) {
 		i := bytes.IndexByte(w.buf, '\n')
 		switch {
 		case i >= 0:
-			w.p.line(w.image, "", string(bytes.TrimRight(w.buf[:i], "\r")))
+			w.p.output(w.image, string(bytes.TrimRight(w.buf[:i], "\r")))
 			w.buf = w.buf[i+1:]
 		case len(w.buf) > maxLine:
-			w.p.line(w.image, "", string(w.buf))
+			w.p.output(w.image, string(w.buf))
 			w.buf = nil
 		default:
 			return len(b), nil
@@ -178,7 +210,7 @@ func (w *lineWriter) Close() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if len(w.buf) > 0 {
-		w.p.line(w.image, "", string(w.buf))
+		w.p.output(w.image, string(w.buf))
 		w.buf = nil
 	}
 	return nil
