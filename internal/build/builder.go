@@ -88,6 +88,7 @@ func (b *Builder) Run(ctx context.Context, plan *Plan) (err error) {
 	}
 	defer func() {
 		b.saveMemos()
+		b.trimCaches(ctx, plan)
 		b.cleanup.Wait()
 		if err != nil && b.Config.Options.DebugWorkspace {
 			err = errors.Join(err, b.keep("", b.work))

@@ -209,6 +209,22 @@ func (b *Builder) memo(img *config.Image) *cache.Memo {
 	return memo
 }
 
+// trimCaches removes from the cache directories what killed builds left, and what there is no room for. A build does not
+// fail for it.
+func (b *Builder) trimCaches(ctx context.Context, plan *Plan) {
+	trimmed := map[string]bool{}
+	for _, job := range plan.Jobs {
+		img := job.Image
+		if job.Skip != "" || !incremental(img) || trimmed[img.CacheDirectory] {
+			continue
+		}
+		trimmed[img.CacheDirectory] = true
+		if err := b.store(img).Trim(ctx); err != nil && ctx.Err() == nil {
+			b.UI.Warnf(img.Image, "making room in %s: %v", img.CacheDirectory, err)
+		}
+	}
+}
+
 // saveMemos keeps what was learnt about files. A build does not fail for it.
 func (b *Builder) saveMemos() {
 	for dir, memo := range b.memos {

@@ -278,6 +278,7 @@ func TestRemove(t *testing.T) {
 	s := &Store{Dir: t.TempDir()}
 	write(t, filepath.Join(s.Dir, "a.cache/usr/mine"), "of somebody else")
 	write(t, s.memoPath(), "memo")
+	must(t, os.Mkdir(filepath.Join(s.Dir, ".mkosi-1"), 0o700)) // of a killed program
 	for _, name := range []string{"a", "b", "x/%y"} {
 		add(t, s, name, packages(name), "")
 	}
