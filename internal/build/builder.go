@@ -87,7 +87,10 @@ func (b *Builder) Run(ctx context.Context, plan *Plan) (err error) {
 	if b.work, err = tree.Stage(ctx, parent); err != nil {
 		return fmt.Errorf("making a workspace: %w", err)
 	}
-	defer func() { err = b.finish(err) }()
+	defer func() {
+		b.trimCaches(ctx, plan)
+		err = b.finish(err)
+	}()
 	if err := b.guard(func() error { return b.begin(ctx, plan) }); err != nil {
 		return err
 	}

@@ -2,7 +2,9 @@ package build
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 
 	"github.com/mkosi-go/mkosi/internal/cache"
 	"github.com/mkosi-go/mkosi/internal/config"
@@ -119,6 +121,9 @@ func (b *Builder) findCached(ctx context.Context, plan *Plan) error {
 		}
 		m := &image{Image: job.Image, b: b}
 		hit, err := m.isCached(ctx)
+		if errors.Is(err, fs.ErrNotExist) && job.readsOutputOf(b.Config) != nil {
+			hit, err = false, nil // it goes on top of an image that is not built yet
+		}
 		if err != nil {
 			return &ImageError{job.Image.Image, err}
 		}
@@ -205,6 +210,22 @@ func (b *Builder) memo(img *config.Image) *cache.Memo {
 		b.memos[img.CacheDirectory] = memo
 	}
 	return memo
+}
+
+// trimCaches removes from the cache directories what killed builds left, and what there is no room for. A build does not
+// fail for it.
+func (b *Builder) trimCaches(ctx context.Context, plan *Plan) {
+	trimmed := map[string]bool{}
+	for _, job := range plan.Jobs {
+		img := job.Image
+		if job.Skip != "" || !incremental(img) || trimmed[img.CacheDirectory] {
+			continue
+		}
+		trimmed[img.CacheDirectory] = true
+		if err := b.store(img).Trim(ctx); err != nil && ctx.Err() == nil {
+			b.UI.Warnf(img.Image, "making room in %s: %v", img.CacheDirectory, err)
+		}
+	}
 }
 
 // saveMemos keeps what was learnt about files. A build does not fail for it.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"strings"
 
 	"github.com/mkosi-go/mkosi/internal/cache"
 	"github.com/mkosi-go/mkosi/internal/config"
@@ -16,8 +17,8 @@ func (m *image) systemInputs(ctx context.Context) (cache.Inputs, error) {
 	in.AddText("Release=", m.Release)
 	in.AddText("Architecture=", string(m.Architecture))
 	in.AddText("Format=", baseOfFormat(m.Format))
-	in.AddText("Mirror=", m.Mirror)
-	in.AddText("LocalMirror=", m.LocalMirror)
+	addURL(&in, "Mirror=", m.Mirror)
+	addURL(&in, "LocalMirror=", m.LocalMirror)
 	in.AddText("Snapshot=", m.Snapshot)
 	in.AddList("Repositories=", m.Repositories)
 	in.AddText("RepositoryKeyCheck=", fmt.Sprint(m.RepositoryKeyCheck))
@@ -39,12 +40,21 @@ func (m *image) systemInputs(ctx context.Context) (cache.Inputs, error) {
 // buildInputs lists everything that goes into the layer with the build packages. system is the ID of the layer below.
 func (m *image) buildInputs(ctx context.Context, system string) (cache.Inputs, error) {
 	var in cache.Inputs
-	in.AddText("the cached image below", system)
+	in.AddSecret("the cached image below", system)
 	in.AddList("BuildPackages=", m.BuildPackages)
 	if err := m.addPrepareScripts(ctx, &in); err != nil {
 		return nil, fmt.Errorf("finding out whether the cached build packages are current: %w", err)
 	}
 	return in, nil
+}
+
+// addURL adds a URL, which must not be shown if it has a password.
+func addURL(in *cache.Inputs, name, url string) {
+	if strings.Contains(url, "@") {
+		in.AddSecret(name, url)
+		return
+	}
+	in.AddText(name, url)
 }
 
 // baseOfFormat is what the format has to say about the system: nothing but whether it is one.
@@ -147,7 +157,7 @@ func (m *image) addMetadata(ctx context.Context, in *cache.Inputs) error {
 	if err != nil {
 		return err
 	}
-	in.AddText("package metadata", digest)
+	in.AddSecret("package metadata", digest) // whose digits would tell nobody anything
 	return nil
 }
 

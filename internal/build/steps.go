@@ -129,6 +129,9 @@ func (m *image) layerSteps(ctx context.Context, job *Job) ([]Step, error) {
 			}
 		}
 	}
+	if len(steps) > 1 && steps[0].Status == StatusMiss {
+		steps[1].Reason = "the system below it is made anew"
+	}
 	return steps, nil
 }
 

@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/mkosi-go/mkosi/internal/fuzztest"
 	"github.com/mkosi-go/mkosi/internal/tree"
 )
 
@@ -26,6 +27,9 @@ func write(t testing.TB, path, content string) {
 	must(t, os.MkdirAll(filepath.Dir(path), 0o755))
 	must(t, os.WriteFile(path, []byte(content), 0o644))
 }
+
+// storeDir is a directory for a store in memory: on a disk every commit would wait for what others write there.
+func storeDir(t testing.TB) string { return fuzztest.MemoryDir(t) }
 
 // packages are the inputs of a step that installs packages.
 func packages(words ...string) (in Inputs) {
@@ -77,7 +81,7 @@ func files(t testing.TB, dir string) []string {
 }
 
 func TestStore(t *testing.T) {
-	s := &Store{Dir: filepath.Join(t.TempDir(), "mkosi.cache")}
+	s := &Store{Dir: filepath.Join(storeDir(t), "mkosi.cache")}
 	e, miss, err := s.Lookup(t.Context(), "debian", packages("vim"))
 	must(t, err)
 	if e != nil || miss.Reason != "nothing is cached yet" {
@@ -110,7 +114,7 @@ func TestStore(t *testing.T) {
 }
 
 func TestMiss(t *testing.T) {
-	s := &Store{Dir: t.TempDir()}
+	s := &Store{Dir: storeDir(t)}
 	add(t, s, "debian", packages("vim"), "")
 	for _, c := range []struct {
 		in   Inputs
@@ -142,7 +146,7 @@ func reason(m *Miss) string {
 
 // TestOneOfAName tells that without a limit a new entry replaces those of its name, but none that is in use.
 func TestOneOfAName(t *testing.T) {
-	s := &Store{Dir: t.TempDir()}
+	s := &Store{Dir: storeDir(t)}
 	add(t, s, "debian", packages("one"), "")
 	add(t, s, "fedora", packages("one"), "")
 	inUse, _, err := s.Lookup(t.Context(), "debian", packages("one"))
@@ -168,7 +172,7 @@ func TestOneOfAName(t *testing.T) {
 // TestLeastRecentlyUsed tells that with a limit many entries of a name are kept, and which one goes.
 func TestLeastRecentlyUsed(t *testing.T) {
 	var removed []string
-	s := &Store{Dir: t.TempDir(), MaxUse: 1 << 40, Removed: func(name string, err error) {
+	s := &Store{Dir: storeDir(t), MaxUse: 1 << 40, Removed: func(name string, err error) {
 		must(t, err)
 		removed = append(removed, name)
 	}}
@@ -215,7 +219,7 @@ func TestLeastRecentlyUsed(t *testing.T) {
 
 // TestTwoAtOnce tells that of two who want the same entry one makes it, and the other waits for it.
 func TestTwoAtOnce(t *testing.T) {
-	dir := t.TempDir()
+	dir := storeDir(t)
 	first := &Store{Dir: dir}
 	waited := make(chan string, 1)
 	second := &Store{Dir: dir, Waiting: func(name string) { waited <- name }}
@@ -253,7 +257,7 @@ func TestTwoAtOnce(t *testing.T) {
 
 // TestWaitEnds tells that a wait can be given up, and that it ends when the other one gives up.
 func TestWaitEnds(t *testing.T) {
-	s := &Store{Dir: t.TempDir()}
+	s := &Store{Dir: storeDir(t)}
 	p, _, err := s.Begin(t.Context(), "debian", packages("vim"))
 	must(t, err)
 	stop := errors.New("enough")
@@ -275,9 +279,10 @@ func TestWaitEnds(t *testing.T) {
 }
 
 func TestRemove(t *testing.T) {
-	s := &Store{Dir: t.TempDir()}
+	s := &Store{Dir: storeDir(t)}
 	write(t, filepath.Join(s.Dir, "a.cache/usr/mine"), "of somebody else")
 	write(t, s.memoPath(), "memo")
+	must(t, os.Mkdir(filepath.Join(s.Dir, ".mkosi-1"), 0o700)) // of a killed program
 	for _, name := range []string{"a", "b", "x/%y"} {
 		add(t, s, name, packages(name), "")
 	}

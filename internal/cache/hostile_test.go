@@ -17,7 +17,7 @@ import (
 // replaces them without touching what they point to.
 func TestHostileEntry(t *testing.T) {
 	in := packages("vim")
-	outside := t.TempDir()
+	outside := storeDir(t)
 	write(t, filepath.Join(outside, "tree/file"), "precious")
 	info, err := json.Marshal(entryInfo{Format: Format, Key: in.Key(), ID: "id"})
 	must(t, err)
@@ -57,7 +57,7 @@ func TestHostileEntry(t *testing.T) {
 			return os.Chmod(path, 0o700)
 		},
 	} {
-		s := &Store{Dir: t.TempDir()}
+		s := &Store{Dir: storeDir(t)}
 		must(t, os.Mkdir(s.dirOf("debian"), 0o755))
 		must(t, put(s.pathOf("debian", in.Key())))
 		if found(t, s, "debian", in) {
@@ -78,11 +78,11 @@ func TestHostileEntry(t *testing.T) {
 
 // TestHostileDir tells that a link in the place of a name's directory is refused, and not followed by removing either.
 func TestHostileDir(t *testing.T) {
-	outside := t.TempDir()
+	outside := storeDir(t)
 	s := &Store{Dir: outside}
 	add(t, s, "debian", packages("vim"), "precious")
 	before := files(t, outside)
-	s = &Store{Dir: t.TempDir(), MaxUse: 1}
+	s = &Store{Dir: storeDir(t), MaxUse: 1}
 	must(t, os.Symlink(filepath.Join(outside, "debian.cache"), s.dirOf("debian")))
 	const want = "is not a directory"
 	if _, _, err := s.Lookup(t.Context(), "debian", packages("vim")); err == nil || !strings.Contains(err.Error(), want) {
@@ -106,7 +106,7 @@ func TestHostileDir(t *testing.T) {
 
 // TestBroken tells that entries that nobody finds any more make room, and that inputs that cannot be read are told.
 func TestBroken(t *testing.T) {
-	s := &Store{Dir: t.TempDir(), MaxUse: 1 << 40}
+	s := &Store{Dir: storeDir(t), MaxUse: 1 << 40}
 	path := add(t, s, "debian", packages("vim"), "")
 	write(t, filepath.Join(path, inputsName), "garbage")
 	miss, err := s.Find(t.Context(), "debian", packages("nano"))

@@ -11,8 +11,6 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-
-	"github.com/mkosi-go/mkosi/internal/fuzztest"
 )
 
 // killFiles is how many files an entry of TestKill has.
@@ -71,7 +69,7 @@ func TestKill(t *testing.T) {
 			}
 		}
 	}
-	s := &Store{Dir: fuzztest.MemoryDir(t)}
+	s := &Store{Dir: storeDir(t)}
 	must(t, cached(t.Context(), s, "z"))
 	clean := files(t, s.Dir)
 	for round := range 50 {

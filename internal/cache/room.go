@@ -207,7 +207,7 @@ func (s *Store) Remove(ctx context.Context, name string) error {
 	if err := removeIn(ctx, s.dirOf(name)); err != nil {
 		return err
 	}
-	return s.forget()
+	return s.forget(ctx)
 }
 
 // RemoveAll removes all entries of the store, as Remove does.
@@ -225,7 +225,7 @@ func (s *Store) RemoveAll(ctx context.Context) error {
 	if err := errors.Join(problems...); err != nil {
 		return err
 	}
-	return s.forget()
+	return s.forget(ctx)
 }
 
 // removeIn removes the entries in dir, and dir if nothing else is in it.
@@ -249,8 +249,11 @@ func removeIn(ctx context.Context, dir string) error {
 	return errors.Join(problems...)
 }
 
-// forget removes the memo when the store has no entries any more.
-func (s *Store) forget() error {
+// forget removes the memo, and what was left of writing it, when the store has no entries any more.
+func (s *Store) forget(ctx context.Context) error {
+	if err := tree.CleanStaging(ctx, s.Dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
 	dirs, err := s.dirs()
 	if err != nil {
 		return err

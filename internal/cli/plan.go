@@ -12,7 +12,10 @@ import (
 // plan says what a build would do, step by step, and why. Configure scripts run as they would for a build.
 func (a *app) plan(ctx context.Context) error {
 	a.warn()
-	b := &build.Builder{Config: a.cfg, Host: a.host, UI: a.ui}
+	b, err := a.builder()
+	if err != nil {
+		return err
+	}
 	if err := b.Configure(ctx); err != nil {
 		return err
 	}
