@@ -138,6 +138,8 @@ var forwarded = []os.Signal{unix.SIGINT, unix.SIGQUIT, unix.SIGHUP, unix.SIGTERM
 func supervise(child *os.Process) (int, error) {
 	signals := make(chan os.Signal, 8)
 	signal.Notify(signals, forwarded...)
+	continued := make(chan os.Signal, 1)
+	signal.Notify(continued, unix.SIGCONT)
 	go func() {
 		for s := range signals {
 			if (s == unix.SIGINT || s == unix.SIGQUIT) && inForeground() {
@@ -154,7 +156,7 @@ func supervise(child *os.Process) (int, error) {
 		case err != nil:
 			return 0, fmt.Errorf("waiting for the command: %w", err)
 		case status.Stopped():
-			stopToo(child)
+			stopToo(child, continued)
 		case status.Signaled():
 			dieOf(status.Signal())
 			return 128 + int(status.Signal()), nil
@@ -176,18 +178,36 @@ func inForeground() bool {
 	return err == nil && group == unix.Getpgrp()
 }
 
-// settle is how long a process that was stopped together with this one may take
-// to go on together with it.
-const settle = 20 * time.Millisecond
+// How often, and after what time each, it is asked whether a process that
+// stopped is going on again.
+const (
+	settleChecks = 10
+	settleTime   = 2 * time.Millisecond
+)
 
 // stopToo stops this process as the child has been, and has the child go on
-// when this one does. If the terminal stopped both, both may be going on already.
-func stopToo(child *os.Process) {
-	time.Sleep(settle)
-	var status syscall.WaitStatus
-	pid, err := syscall.Wait4(child.Pid, &status, unix.WCONTINUED|unix.WNOHANG, nil)
-	if err == nil && pid == child.Pid && status.Continued() {
-		return
+// when this one does. If the terminal stopped both, both are going on, or about
+// to: the child says so, or a signal on continued tells that this process is.
+func stopToo(child *os.Process, continued <-chan os.Signal) {
+	select {
+	case <-continued: // an earlier one
+	default:
+	}
+	for range settleChecks {
+		// Not one long pause: this process may be stopped in the middle of it,
+		// and going on before the child is.
+		time.Sleep(settleTime)
+		// Continued, or at its end already, which is supervise's to collect.
+		var info unix.Siginfo
+		err := unix.Waitid(unix.P_PID, child.Pid, &info, unix.WCONTINUED|unix.WEXITED|unix.WNOHANG|unix.WNOWAIT, nil)
+		if err == nil && info.Signo != 0 {
+			return
+		}
+		select {
+		case <-continued:
+			return
+		default:
+		}
 	}
 	unix.Kill(unix.Getpid(), unix.SIGSTOP)
 	child.Signal(unix.SIGCONT)
@@ -203,5 +223,5 @@ func dieOf(s syscall.Signal) {
 	var action [16]uint64
 	unix.RawSyscall6(unix.SYS_RT_SIGACTION, uintptr(s), uintptr(unsafe.Pointer(&action)), 0, 8, 0, 0)
 	unix.Kill(unix.Getpid(), s)
-	time.Sleep(settle)
+	time.Sleep(settleChecks * settleTime)
 }

@@ -107,16 +107,7 @@ func TestRunUsers(t *testing.T) {
 
 // TestRunNested runs the program in itself.
 func TestRunNested(t *testing.T) {
-	binary, err := os.ReadFile("/proc/self/exe")
-	if err != nil {
-		t.Fatal(err)
-	}
-	dir := t.TempDir()
-	open(t, dir)
-	nested := filepath.Join(dir, Name)
-	if err := os.WriteFile(nested, binary, 0o755); err != nil {
-		t.Fatal(err)
-	}
+	nested := installed(t)
 	for _, user := range users() {
 		if got := script(t, user, nil, nested+" --bind / / --become-root sh -c 'id -u; ls -d /..'"); got != "0\n/.." {
 			t.Errorf("%s: got %q", user, got)
