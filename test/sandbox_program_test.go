@@ -19,6 +19,19 @@ type sandboxLine struct {
 	code int // our exit code, where that differs
 }
 
+// foreignLines need services of systemd, for which there are stand-ins.
+var foreignLines = []sandboxLine{
+	{line: `--bind / / --map-foreign ` + show},
+	{line: `--bind / / --map-delegate 2 ` + show},
+	{line: `--bind / / --map-foreign --map-delegate 1 --become-root ` + show},
+	{line: `--bind / / --tmpfs /mnt --bind-foreign sub /mnt/a --ro-bind-foreign other /mnt/b sh -c 'id -u; cat /proc/self/uid_map; cat /mnt/*/*; grep -o " /mnt/[ab] r[ow]" /proc/self/mountinfo; grep ^Cap /proc/self/status'`},
+	{line: `--bind / / --map-delegate 1 --bind-foreign sub /mnt --become-root ` + show},
+	{line: `--bind / / --bind-foreign sub /mnt sh -c 'exit 77'`},
+	{line: `--bind / / --bind-foreign sub /mnt sh -c 'kill -9 $$'`},
+	{line: `--bind / / --map-delegate 1 --pack-fds sh -c 'echo $LISTEN_FDS; [ $$ = $LISTEN_PID ] && cat <&3' 7<file`},
+	{line: `--bind / / --bind-foreign none /mnt true`},
+}
+
 // show is what a command sees of itself.
 const show = `sh -c 'id -u; id -g; cat /proc/self/uid_map /proc/self/gid_map /proc/self/setgroups; grep -E "^Cap" /proc/self/status; umask; pwd'`
 
@@ -98,9 +111,28 @@ while IFS= read -r line; do
 done
 `
 
+// foreignServices are commands that start the stand-ins.
+const foreignServices = `
+mount -t tmpfs tmpfs /run && mkdir /run/systemd
+python3 services.py /run/systemd >"$1.log" 2>&1 &
+trap "kill $!" EXIT
+while [ ! -S /run/systemd/io.systemd.NamespaceResource ] || [ ! -S /run/systemd/io.systemd.MountFileSystem ]; do sleep 0.02; done
+`
+
 // TestSandboxProgram runs each line with the reference's mkosi-sandbox and with ours, as root and as an ordinary user.
 func TestSandboxProgram(t *testing.T) {
 	t.Parallel()
+	compareSandboxes(t, "", sandboxLines)
+}
+
+// TestSandboxForeign does the same for the options that need services.
+func TestSandboxForeign(t *testing.T) {
+	t.Parallel()
+	compareSandboxes(t, foreignServices, foreignLines)
+}
+
+// compareSandboxes runs lines with both programs after the commands of prelude.
+func compareSandboxes(t *testing.T, prelude string, all []sandboxLine) {
 	dir := t.TempDir()
 	openDirectory(t, dir)
 	bin := filepath.Join(dir, "bin")
@@ -109,21 +141,24 @@ func TestSandboxProgram(t *testing.T) {
 		t.Fatal(err)
 	}
 	writeFile(t, filepath.Join(bin, "mkosi-sandbox"), data, 0o755)
-	writeFile(t, filepath.Join(dir, "script"), []byte(sandboxScript), 0o644)
+	writeFile(t, filepath.Join(dir, "services.py"), readFile(t, "testdata/foreign/services.py"), 0o644)
+	writeFile(t, filepath.Join(dir, "script"), []byte(prelude+sandboxScript), 0o644)
 	var lines strings.Builder
-	for _, l := range sandboxLines {
+	for _, l := range all {
 		fmt.Fprintln(&lines, l.line)
 	}
 	for user, change := range map[string]string{"root": "", "user": "setpriv --reuid 1000 --regid 1000 --clear-groups"} {
 		t.Run(user, func(t *testing.T) {
 			t.Parallel()
 			for side, path := range map[string]string{"ours": bin, "reference": ""} {
-				cmd := reference(dir, "bash", filepath.Join(dir, "script"), filepath.Join(dir, user, side), path, change)
+				result := filepath.Join(dir, user, side)
+				writeFile(t, result+".log", nil, 0o644)
+				cmd := reference(dir, "bash", filepath.Join(dir, "script"), result, path, change)
 				cmd.Stdin = strings.NewReader(lines.String())
 				must(t, cmd)
 			}
 			succeeded := 0
-			for n, l := range sandboxLines {
+			for n, l := range all {
 				ours, theirs := filepath.Join(dir, user, "ours", strconv.Itoa(n)), filepath.Join(dir, user, "reference", strconv.Itoa(n))
 				compareSandbox(t, user, l, ours, theirs)
 				if strings.Contains(string(readFile(t, theirs)), "exit code 0\n") {
@@ -131,8 +166,8 @@ func TestSandboxProgram(t *testing.T) {
 				}
 			}
 			// Two that fail in the same way prove nothing.
-			if succeeded < len(sandboxLines)/2 {
-				t.Errorf("as %s: the reference succeeds with %d of %d lines only", user, succeeded, len(sandboxLines))
+			if succeeded < len(all)/2 {
+				t.Errorf("as %s: the reference succeeds with %d of %d lines only", user, succeeded, len(all))
 			}
 		})
 	}

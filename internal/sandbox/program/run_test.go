@@ -30,7 +30,7 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(m.Run())
 	}
-	dir, err := syscall.Getwd()
+	dir, err := Directory(os.Args)
 	var o *Options
 	var code int
 	if err == nil {
@@ -241,6 +241,17 @@ func TestRunPackFiles(t *testing.T) {
 			t.Errorf("%s: the file got %q", user, buf[:n])
 		}
 		r.Close()
+	}
+}
+
+// TestRunWithoutProc runs a command that has nothing but /usr.
+func TestRunWithoutProc(t *testing.T) {
+	for _, user := range users() {
+		args := []string{"--ro-bind", "/usr", "/usr", "--symlink", "usr/bin", "/bin", "--symlink", "usr/lib", "/lib", "--symlink", "usr/lib64", "/lib64",
+			"--tmpfs", "/tmp", "--become-root", "--suppress-chown", "--pack-fds", "sh", "-c", "touch /tmp/f && chown 5:5 /tmp/f && { [ -e /proc ] || echo none; }"}
+		if out, err := program(t, user, args...).CombinedOutput(); err != nil || string(out) != "none\n" {
+			t.Errorf("%s: %v: %s", user, err, out)
+		}
 	}
 }
 
