@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"syscall"
 
 	"github.com/mkosi-go/mkosi/internal/sandbox/program"
 	"github.com/mkosi-go/mkosi/internal/ui"
@@ -36,10 +35,9 @@ func Sandbox(argv []string) int {
 }
 
 func runSandbox(argv []string) (int, error) {
-	// Not os.Getwd, which believes $PWD: that may lead through links that the sandbox lacks.
-	dir, err := syscall.Getwd()
+	dir, err := program.Directory(argv)
 	if err != nil {
-		return 0, fmt.Errorf("finding the current directory: %w", err)
+		return 0, err
 	}
 	o, err := program.Parse(program.Arguments(argv), dir)
 	switch {

@@ -168,7 +168,7 @@ func becomeForeign(argv []string, o *Options) error {
 	if err := awaitParent(argv); err != nil {
 		return err
 	}
-	files, err := inheritedFiles()
+	n, err := parseNote(argv)
 	if err != nil {
 		return err
 	}
@@ -180,7 +180,7 @@ func becomeForeign(argv []string, o *Options) error {
 			}
 		}
 	}
-	return become(o, len(files), true)
+	return become(o, n.files, true)
 }
 
 // ServiceError is the failure of a service that this program depends on.

@@ -39,6 +39,8 @@ type Options struct {
 	network, ipc bool // to unshare
 	packFiles    bool
 	layers       sandbox.OverlayLayers // for the next overlay
+	cwd          string
+	oneUser      bool // root has nobody to give files to
 }
 
 // step is one thing that a directory tree is made of.
@@ -73,7 +75,7 @@ const maxDelegated = 16
 // Parse reads the arguments that follow the program's name. Relative paths are
 // relative to dir, an absolute path, in the sandbox too.
 func Parse(args []string, dir string) (*Options, error) {
-	p := &parser{Options: &Options{}, cwd: dir, args: args}
+	p := &parser{Options: &Options{cwd: dir}, args: args}
 	for len(p.args) > 0 && strings.HasPrefix(p.args[0], "-") {
 		name := p.args[0]
 		p.args = p.args[1:]
@@ -103,7 +105,6 @@ func Parse(args []string, dir string) (*Options, error) {
 // parser is the state of Parse.
 type parser struct {
 	*Options
-	cwd  string
 	args []string
 }
 

@@ -7,6 +7,7 @@ import (
 	"os/signal"
 	"slices"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 	"unsafe"
@@ -32,17 +33,62 @@ func start(role string, argv []string, o *Options, attr *syscall.SysProcAttr, ga
 			files = append(files, os.NewFile(uintptr(fd), "inherited"))
 		}
 	}
-	number := -1
+	n := note{parent: os.Getpid(), gate: -1, files: len(files) - 3, dir: o.cwd}
 	if gate != nil {
-		if number = int(gate.Fd()); o.packFiles {
-			number = len(files)
+		if n.gate = int(gate.Fd()); o.packFiles {
+			n.gate = len(files)
 			files = append(files, gate)
 		} else if _, err := unix.FcntlInt(gate.Fd(), unix.F_SETFD, 0); err != nil {
 			return nil, err
 		}
 	}
-	words := []string{role, fmt.Sprintf("%d,%d", os.Getpid(), number)}
-	return os.StartProcess(self, append(words, Arguments(argv)...), &os.ProcAttr{Files: files, Sys: attr})
+	return os.StartProcess(self, append([]string{role, n.String()}, Arguments(argv)...), &os.ProcAttr{Files: files, Sys: attr})
+}
+
+// note is what a process is told by its parent, this program, in a word of its
+// command line.
+type note struct {
+	parent int    // the parent's number
+	gate   int    // descriptor to wait for; negative: none
+	files  int    // number of packed files
+	dir    string // current directory, which may be out of reach by now
+}
+
+func (n note) String() string { return fmt.Sprintf("%d,%d,%d,%s", n.parent, n.gate, n.files, n.dir) }
+
+func parseNote(argv []string) (note, error) {
+	bad := errors.New("not started by " + Name)
+	if len(argv) < 2 {
+		return note{}, bad
+	}
+	f := strings.SplitN(argv[1], ",", 4)
+	if len(f) != 4 {
+		return note{}, bad
+	}
+	n := note{dir: f[3]}
+	for i, number := range []*int{&n.parent, &n.gate, &n.files} {
+		var err error
+		if *number, err = strconv.Atoi(f[i]); err != nil {
+			return note{}, bad
+		}
+	}
+	return n, nil
+}
+
+// Directory is the directory for [Parse] in a process with this command line,
+// its current one as a rule.
+func Directory(argv []string) (string, error) {
+	if again(argv[0]) {
+		n, err := parseNote(argv)
+		return n.dir, err
+	}
+	// Not os.Getwd, which believes $PWD: that may lead through links that the
+	// sandbox lacks.
+	dir, err := syscall.Getwd()
+	if err != nil {
+		return "", fmt.Errorf("finding the current directory: %w", err)
+	}
+	return dir, nil
 }
 
 // startGated is start for a process that waits until open is called. If this
@@ -64,15 +110,12 @@ func startGated(role string, argv []string, o *Options, attr *syscall.SysProcAtt
 // awaitParent waits for the gate, if there is one, and has this process die
 // with its parent.
 func awaitParent(argv []string) error {
-	var parent, gate int
-	if len(argv) < 2 {
-		return errors.New("not started by " + Name)
+	n, err := parseNote(argv)
+	if err != nil {
+		return err
 	}
-	if _, err := fmt.Sscanf(argv[1], "%d,%d", &parent, &gate); err != nil {
-		return errors.New("not started by " + Name)
-	}
-	if gate >= 0 {
-		f := os.NewFile(uintptr(gate), "gate")
+	if n.gate >= 0 {
+		f := os.NewFile(uintptr(n.gate), "gate")
 		_, err := f.Read(make([]byte, 1))
 		f.Close()
 		if err != nil {
@@ -82,7 +125,7 @@ func awaitParent(argv []string) error {
 	if err := dieWithParent(); err != nil {
 		return err
 	}
-	if os.Getppid() != parent {
+	if os.Getppid() != n.parent {
 		return errors.New("the parent is gone")
 	}
 	return nil
@@ -138,6 +181,8 @@ var forwarded = []os.Signal{unix.SIGINT, unix.SIGQUIT, unix.SIGHUP, unix.SIGTERM
 func supervise(child *os.Process) (int, error) {
 	signals := make(chan os.Signal, 8)
 	signal.Notify(signals, forwarded...)
+	continued := make(chan os.Signal, 1)
+	signal.Notify(continued, unix.SIGCONT)
 	go func() {
 		for s := range signals {
 			if (s == unix.SIGINT || s == unix.SIGQUIT) && inForeground() {
@@ -154,7 +199,7 @@ func supervise(child *os.Process) (int, error) {
 		case err != nil:
 			return 0, fmt.Errorf("waiting for the command: %w", err)
 		case status.Stopped():
-			stopToo(child)
+			stopToo(child, continued)
 		case status.Signaled():
 			dieOf(status.Signal())
 			return 128 + int(status.Signal()), nil
@@ -176,18 +221,36 @@ func inForeground() bool {
 	return err == nil && group == unix.Getpgrp()
 }
 
-// settle is how long a process that was stopped together with this one may take
-// to go on together with it.
-const settle = 20 * time.Millisecond
+// How often, and after what time each, it is asked whether a process that
+// stopped is going on again.
+const (
+	settleChecks = 10
+	settleTime   = 2 * time.Millisecond
+)
 
 // stopToo stops this process as the child has been, and has the child go on
-// when this one does. If the terminal stopped both, both may be going on already.
-func stopToo(child *os.Process) {
-	time.Sleep(settle)
-	var status syscall.WaitStatus
-	pid, err := syscall.Wait4(child.Pid, &status, unix.WCONTINUED|unix.WNOHANG, nil)
-	if err == nil && pid == child.Pid && status.Continued() {
-		return
+// when this one does. If the terminal stopped both, both are going on, or about
+// to: the child says so, or a signal on continued tells that this process is.
+func stopToo(child *os.Process, continued <-chan os.Signal) {
+	select {
+	case <-continued: // an earlier one
+	default:
+	}
+	for range settleChecks {
+		// Not one long pause: this process may be stopped in the middle of it,
+		// and going on before the child is.
+		time.Sleep(settleTime)
+		// Continued, or at its end already, which is supervise's to collect.
+		var info unix.Siginfo
+		err := unix.Waitid(unix.P_PID, child.Pid, &info, unix.WCONTINUED|unix.WEXITED|unix.WNOHANG|unix.WNOWAIT, nil)
+		if err == nil && info.Signo != 0 {
+			return
+		}
+		select {
+		case <-continued:
+			return
+		default:
+		}
 	}
 	unix.Kill(unix.Getpid(), unix.SIGSTOP)
 	child.Signal(unix.SIGCONT)
@@ -203,5 +266,5 @@ func dieOf(s syscall.Signal) {
 	var action [16]uint64
 	unix.RawSyscall6(unix.SYS_RT_SIGACTION, uintptr(s), uintptr(unsafe.Pointer(&action)), 0, 8, 0, 0)
 	unix.Kill(unix.Getpid(), s)
-	time.Sleep(settle)
+	time.Sleep(settleChecks * settleTime)
 }

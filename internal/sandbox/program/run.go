@@ -174,6 +174,7 @@ func enter(o *Options, namespace bool, log func(string)) (int, error) {
 	if err := o.openForeign(); err != nil {
 		return 0, err
 	}
+	o.oneUser = sandbox.HasOneUser() // in the sandbox /proc may be missing
 	var foreign *foreignProcess
 	view := sandbox.View{PrivateNetwork: o.network, PrivateIPC: o.ipc}
 	view.Ops = func() ([]sandbox.Op, error) {
@@ -231,7 +232,7 @@ func become(o *Options, files int, namespace bool) error {
 		return &CommandError{ExitNotFound, err}
 	}
 	// Root, where there are other users, can do as it is told.
-	chown := o.chown && (os.Geteuid() != 0 || sandbox.HasOneUser())
+	chown := o.chown && (os.Geteuid() != 0 || o.oneUser)
 	if err := sandbox.Suppress(chown, o.sync); err != nil {
 		return err
 	}

@@ -30,7 +30,7 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(m.Run())
 	}
-	dir, err := syscall.Getwd()
+	dir, err := Directory(os.Args)
 	var o *Options
 	var code int
 	if err == nil {
@@ -107,16 +107,7 @@ func TestRunUsers(t *testing.T) {
 
 // TestRunNested runs the program in itself.
 func TestRunNested(t *testing.T) {
-	binary, err := os.ReadFile("/proc/self/exe")
-	if err != nil {
-		t.Fatal(err)
-	}
-	dir := t.TempDir()
-	open(t, dir)
-	nested := filepath.Join(dir, Name)
-	if err := os.WriteFile(nested, binary, 0o755); err != nil {
-		t.Fatal(err)
-	}
+	nested := installed(t)
 	for _, user := range users() {
 		if got := script(t, user, nil, nested+" --bind / / --become-root sh -c 'id -u; ls -d /..'"); got != "0\n/.." {
 			t.Errorf("%s: got %q", user, got)
@@ -250,6 +241,17 @@ func TestRunPackFiles(t *testing.T) {
 			t.Errorf("%s: the file got %q", user, buf[:n])
 		}
 		r.Close()
+	}
+}
+
+// TestRunWithoutProc runs a command that has nothing but /usr.
+func TestRunWithoutProc(t *testing.T) {
+	for _, user := range users() {
+		args := []string{"--ro-bind", "/usr", "/usr", "--symlink", "usr/bin", "/bin", "--symlink", "usr/lib", "/lib", "--symlink", "usr/lib64", "/lib64",
+			"--tmpfs", "/tmp", "--become-root", "--suppress-chown", "--pack-fds", "sh", "-c", "touch /tmp/f && chown 5:5 /tmp/f && { [ -e /proc ] || echo none; }"}
+		if out, err := program(t, user, args...).CombinedOutput(); err != nil || string(out) != "none\n" {
+			t.Errorf("%s: %v: %s", user, err, out)
+		}
 	}
 }
 
