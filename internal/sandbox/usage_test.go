@@ -29,9 +29,9 @@ func TestCmdUsed(t *testing.T) {
 	}
 	idle := run("sleep 0.2")
 	// A process that the command does not wait for counts as well, since the first process does.
-	busy := run("(sh -c 'while :; do :; done' & sleep 0.3; kill $!) & sleep 0.5")
-	if idle.CPU > 150*time.Millisecond || busy.CPU < idle.CPU+50*time.Millisecond {
-		t.Errorf("sleeping used %v, and keeping a processor busy for 0.3s %v", idle.CPU, busy.CPU)
+	busy := run("(i=0; while [ $i -lt 400000 ]; do i=$((i+1)); done; : >/data/done) & while [ ! -e /data/done ]; do sleep 0.05; done")
+	if busy.CPU < idle.CPU+50*time.Millisecond {
+		t.Errorf("sleeping used %v, and counting to 400000 %v", idle.CPU, busy.CPU)
 	}
 	writing := run("head -c 3145728 /dev/zero >/data/zeros")
 	if onDisk(t, dir) && writing.Written < 3145728 {
