@@ -24,6 +24,7 @@ const (
 	flagSuppressChown
 	flagSuppressSync
 	flagConfine
+	flagTerminal // standard input is a terminal of the command's own
 )
 
 // encode writes s as a sequence of unsigned varints and length-prefixed
