@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 
 	"github.com/mkosi-go/mkosi/internal/config"
 	"github.com/mkosi-go/mkosi/internal/sandbox"
@@ -19,10 +18,11 @@ const maxConfigured = 16 << 20
 func (b *Builder) Configure(ctx context.Context) error {
 	b.session = sandbox.Current()
 	for i, img := range b.Config.Images {
-		for _, script := range img.ConfigureScripts {
-			changed, err := b.configure(ctx, img, script)
+		for _, path := range img.ConfigureScripts {
+			changed, err := b.configure(ctx, img, path)
 			if err != nil {
-				return fmt.Errorf("configure script %s of image %s: %w", script, img.Image, err)
+				m := &image{Image: img, b: b}
+				return &ImageError{img.Image, &script.Error{Kind: script.Configure, Script: m.shown(path), Err: err}}
 			}
 			img = changed
 		}

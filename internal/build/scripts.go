@@ -47,7 +47,15 @@ func (m *image) runScripts(ctx context.Context, r scriptRun) (err error) {
 			return err
 		}
 	}
-	return nil
+	if !r.kind.SeesImage() || r.kind == script.Build {
+		return nil
+	}
+	// The scripts may have installed packages.
+	apt, err := m.preparedPackageManager(ctx)
+	if err != nil {
+		return err
+	}
+	return apt.Settle(m.root)
 }
 
 func (m *image) runScript(ctx context.Context, view *script.View, r scriptRun, path string) error {
@@ -59,7 +67,7 @@ func (m *image) runScript(ctx context.Context, view *script.View, r scriptRun, p
 	defer messages.Close()
 	cmd.Stdout, cmd.Stderr = messages, messages
 	if err := m.b.run(ctx, m.Image.Image, cmd); err != nil {
-		return fmt.Errorf("%s script %s: %w", r.kind, m.shown(path), err)
+		return &script.Error{Kind: r.kind, Script: m.shown(path), Err: err}
 	}
 	return nil
 }
