@@ -25,6 +25,10 @@ type tree struct {
 	// ignoreOwners leaves files to the caller.
 	ignoreOwners bool
 
+	// making is held while a directory is made and until made tells of it: a second package that has it in between would
+	// take it for one that was there before the wave. Locked before mu.
+	making sync.Mutex
+
 	mu   sync.Mutex
 	dirs map[string]*directory // by path; open
 	// owners tells which package put a file or link at a place.
@@ -137,6 +141,8 @@ func (t *tree) dir(p string) (*directory, error) {
 // mkdir makes the directory at p, or keeps what is there when it is a
 // directory or leads to one. The attributes are kept for finish.
 func (t *tree) mkdir(p string, a *attributes) error {
+	t.making.Lock()
+	defer t.making.Unlock()
 	fresh := false
 	if p != "." {
 		parent, err := t.dir(path.Dir(p))
