@@ -75,8 +75,8 @@ func (b *Builder) image(ctx context.Context, img *config.Image, memory int64) (s
 	}
 	err = inOrder(ctx,
 		m.openImage,
-		m.installBuilt,
 		m.installVolatilePackages,
+		m.installBuilt,
 		m.copyExtraTrees,
 		m.postInstall,
 		m.leaveBaseTrees,
