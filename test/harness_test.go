@@ -125,7 +125,7 @@ func copyExample(name, dir string) error {
 	if err := os.CopyFS(dir, os.DirFS(filepath.Join(project, "examples", name))); err != nil {
 		return err
 	}
-	for _, stale := range []string{"mkosi.output", "mkosi.cache", "mkosi.key", "mkosi.crt"} {
+	for _, stale := range []string{"mkosi.output", "mkosi.cache", "mkosi.builddir", "mkosi.key", "mkosi.crt"} {
 		if err := os.RemoveAll(filepath.Join(dir, stale)); err != nil {
 			return err
 		}

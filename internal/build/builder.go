@@ -1,6 +1,7 @@
 package build
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -87,23 +88,29 @@ func (b *Builder) Run(ctx context.Context, plan *Plan) (err error) {
 		return fmt.Errorf("making a workspace: %w", err)
 	}
 	defer func() {
-		b.saveMemos()
 		b.trimCaches(ctx, plan)
-		b.cleanup.Wait()
-		if err != nil && b.Config.Options.DebugWorkspace {
-			err = errors.Join(err, b.keep("", b.work))
-			return
-		}
-		// The context may be done already, and what was made is to be removed all the same.
-		if closeErr := b.work.Close(); err == nil && closeErr != nil {
-			err = fmt.Errorf("removing the workspace: %w", closeErr)
-		}
+		err = b.finish(err)
 	}()
-
 	if err := b.guard(func() error { return b.begin(ctx, plan) }); err != nil {
 		return err
 	}
 	return b.jobs(ctx, plan)
+}
+
+// finish removes what is only for the build, which ended with err, and returns that error or its own.
+func (b *Builder) finish(err error) error {
+	span := b.Timing.Begin("", "removing the workspace")
+	b.saveMemos()
+	b.cleanup.Wait()
+	var closeErr error
+	if err != nil && b.Config.Options.DebugWorkspace {
+		err = errors.Join(err, b.keep("", b.work))
+	} else if closeErr = b.work.Close(); closeErr != nil {
+		// The context may be done already, and what was made is to be removed all the same.
+		closeErr = fmt.Errorf("removing the workspace: %w", closeErr)
+	}
+	span.End(closeErr)
+	return cmp.Or(err, closeErr)
 }
 
 // begin does what comes before the first image: what the options name is removed, clean scripts run, and sync scripts
@@ -184,7 +191,8 @@ func (b *Builder) job(ctx context.Context, job *Job) (err error) {
 	defer func() { span.End(err) }()
 	start := time.Now()
 	memory := int64(0)
-	if !b.Config.Options.DebugWorkspace { // what is to be kept has to be on disk
+	// What is to be kept has to be on disk, and a shell is for failures that are not tried again.
+	if !b.Config.Options.DebugWorkspace && !b.Config.Options.DebugShell {
 		memory = b.memory.take(job.Image)
 	}
 	size, err := b.image(ctx, job.Image, memory)

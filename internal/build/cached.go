@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 
 	"github.com/mkosi-go/mkosi/internal/cache"
 	"github.com/mkosi-go/mkosi/internal/config"
@@ -87,14 +86,18 @@ func (m *image) makeLayer(ctx context.Context, store *cache.Store, l layer, in c
 		return entry, err
 	}
 	defer pending.Close()
-	if err := os.Mkdir(pending.Path(layerTree), 0o755); err != nil {
-		return nil, fmt.Errorf("making a cached image: %w", err)
+	if err := makeLayerDir(pending.Path(layerTree), l.lower()); err != nil {
+		return nil, err
 	}
 	err = m.inTree(l.lower(), pending.Path(layerTree), pending.Scratch("overlay"), func() error { return l.fill(ctx) })
 	if err != nil {
 		return nil, err
 	}
-	return pending.Commit(ctx)
+	err = m.step("keeping "+l.name+" for later builds", func() error {
+		entry, err = pending.Commit(ctx)
+		return err
+	})
+	return entry, err
 }
 
 // staleError is a cached image that is not current although Incremental=strict wants it to be.

@@ -2,6 +2,7 @@ package build
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -36,7 +37,7 @@ func (m *image) makeBuildLayer(ctx context.Context) error {
 		return nil
 	}
 	dir := filepath.Join(m.work, "build-packages")
-	if err := os.Mkdir(dir, 0o755); err != nil {
+	if err := makeLayerDir(dir, m.layers()); err != nil {
 		return err
 	}
 	m.buildLayers = []string{dir}
@@ -75,12 +76,10 @@ func (m *image) runBuildScripts(ctx context.Context) error {
 		return nil
 	}
 	changes := filepath.Join(m.work, "build-changes")
-	for _, dir := range []string{changes, m.destDir()} {
-		if err := os.Mkdir(dir, 0o755); err != nil {
-			return err
-		}
-	}
 	lower := slices.Concat(m.buildLayers, m.layers())
+	if err := errors.Join(makeLayerDir(changes, lower), os.Mkdir(m.destDir(), 0o755)); err != nil {
+		return err
+	}
 	err := m.inTree(lower, changes, changes+workSuffix, func() error {
 		return m.runScripts(ctx, scriptRun{kind: script.Build, paths: m.BuildScripts, args: m.b.Config.VerbArgs, dest: m.destDir()})
 	})

@@ -26,6 +26,7 @@ func (m *image) systemInputs(ctx context.Context) (cache.Inputs, error) {
 	in.AddText("WithRecommends=", fmt.Sprint(m.WithRecommends))
 	in.AddText("WithDocs=", fmt.Sprint(m.WithDocs))
 	in.AddText("SourceDateEpoch=", epoch(m.SourceDateEpoch))
+	in.AddList("ExtraSearchPaths=", m.ExtraSearchPaths)
 	in.AddText("Overlay=", fmt.Sprint(m.Overlay))
 	in.AddText("user namespace", userNamespace())
 	for _, add := range []func(context.Context, *cache.Inputs) error{m.addEnvironment, m.addTrees, m.addPrepareScripts, m.addMetadata} {

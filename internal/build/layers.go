@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"slices"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/mkosi-go/mkosi/internal/config"
 	"github.com/mkosi-go/mkosi/internal/sandbox"
 	"github.com/mkosi-go/mkosi/internal/tree"
@@ -54,7 +56,7 @@ func (m *image) makeSystem(ctx context.Context) error {
 		return nil
 	}
 	m.system = m.upperDir("system")
-	if err := os.Mkdir(m.system, 0o755); err != nil {
+	if err := makeLayerDir(m.system, m.base); err != nil {
 		return err
 	}
 	return m.inTree(m.base, m.system, m.system+workSuffix, func() error { return m.installSystem(ctx) })
@@ -84,7 +86,7 @@ func (m *image) openImage(ctx context.Context) error {
 		return m.openTree(m.base, m.system, m.system+workSuffix)
 	}
 	upper := m.upperDir("changes")
-	if err := os.Mkdir(upper, 0o755); err != nil {
+	if err := makeLayerDir(upper, m.layers()); err != nil {
 		return err
 	}
 	if m.Overlay {
@@ -128,6 +130,29 @@ func (m *image) openTree(lower []string, upper, work string) error {
 	var err error
 	m.unmount, err = sandbox.MountOverlay(lower, upper, work, m.root)
 	return err
+}
+
+// makeLayerDir makes the directory of a layer that is to lie on top of others. Its own owner, permissions and times are
+// those of the tree's root directory.
+func makeLayerDir(dir string, lower []string) error {
+	if err := os.Mkdir(dir, 0o755); err != nil || len(lower) == 0 {
+		return err
+	}
+	var st unix.Stat_t
+	err := unix.Stat(lower[0], &st)
+	if err == nil {
+		err = unix.Chown(dir, int(st.Uid), int(st.Gid))
+	}
+	if err == nil {
+		err = unix.Chmod(dir, st.Mode&0o7777)
+	}
+	if err == nil {
+		err = unix.UtimesNano(dir, []unix.Timespec{st.Atim, st.Mtim})
+	}
+	if err != nil {
+		return fmt.Errorf("making a layer on top of %s: %w", lower[0], err)
+	}
+	return nil
 }
 
 // closeTree ends the view of the tree. What was changed in it is in its upper layer.

@@ -87,6 +87,8 @@ func needs(cfg *config.Config, job *Job, earlier []*Job) []*Job {
 		reads := slices.ContainsFunc(inputs, func(p string) bool {
 			return within(output, p) || within(p, output) || p == filepath.Join(e.Image.OutputDir(cfg.Dir), e.Image.SymlinkName())
 		})
+		// Packages that build scripts make are for the images after theirs.
+		reads = reads || len(job.Image.VolatilePackages) > 0 && len(e.Image.BuildScripts) > 0
 		if reads || hasScripts(job.Image) || slices.Contains(dependencies(job.Image), e.Image.Image) {
 			list = append(list, e)
 		}

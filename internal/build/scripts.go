@@ -158,18 +158,24 @@ func (m *image) openSources(kind script.Kind) ([]sandbox.Op, error) {
 			ops = append(ops, sandbox.Bind(t.Source, t.Target))
 			continue
 		}
-		changes := filepath.Join(m.work, "sources", string(kind))
+		changes := filepath.Join(m.work, "sources", string(kind), fmt.Sprint(i))
 		if mode == config.BuildSourcesEphemeralBuildcache && kind == script.Build {
-			changes = filepath.Join(m.BuildSubdirectory(), sourcesCache)
+			changes = filepath.Join(m.BuildSubdirectory(), keptSources+filepath.Base(t.Source))
 		}
-		op, err := overlaySource(t, filepath.Join(changes, fmt.Sprint(i)))
-		if err != nil {
-			return nil, err
+		layers := sandbox.OverlayLayers{Lower: []string{t.Source}, Upper: changes, Work: changes + workSuffix}
+		for _, dir := range []string{layers.Upper, layers.Work} {
+			if err := os.MkdirAll(dir, 0o755); err != nil {
+				return nil, fmt.Errorf("making an overlay over the source %s: %w", t.Source, err)
+			}
 		}
-		ops = append(ops, op)
+		ops = append(ops, sandbox.Overlay(layers, t.Target))
 	}
 	return ops, nil
 }
+
+// keptSources begins the names of directories in the build directory that keep what build scripts change in a source
+// directory of the same name, with BuildSourcesEphemeral=buildcache.
+const keptSources = "mkosi.buildovl."
 
 // sources returns where each of BuildSources= is found by scripts, those that hold others first.
 func sources(img *config.Image) []config.Tree {
@@ -179,18 +185,4 @@ func sources(img *config.Image) []config.Tree {
 	}
 	slices.SortStableFunc(list, func(a, b config.Tree) int { return strings.Compare(a.Target, b.Target) })
 	return list
-}
-
-// sourcesCache of the build directory keeps what build scripts change in the sources, with
-// BuildSourcesEphemeral=buildcache.
-const sourcesCache = ".mkosi-sources"
-
-func overlaySource(t config.Tree, changes string) (sandbox.Op, error) {
-	layers := sandbox.OverlayLayers{Lower: []string{t.Source}, Upper: filepath.Join(changes, "upper"), Work: filepath.Join(changes, "work")}
-	for _, dir := range []string{layers.Upper, layers.Work} {
-		if err := os.MkdirAll(dir, 0o755); err != nil {
-			return sandbox.Op{}, fmt.Errorf("making an overlay over the source %s: %w", t.Source, err)
-		}
-	}
-	return sandbox.Overlay(layers, t.Target), nil
 }

@@ -27,7 +27,11 @@ func (a *app) box(context.Context) error {
 	if len(argv) == 0 {
 		argv = []string{cmp.Or(a.host.Environment["SHELL"], "bash")}
 	}
-	env := boxEnv(os.Environ(), main.ExtraSearchPaths, a.host.Distribution, cmp.Or(a.host.Codename, a.host.VersionID))
+	env := os.Environ()
+	if dir := a.workDir(); dir != a.dir {
+		env = append(slices.DeleteFunc(env, func(e string) bool { return strings.HasPrefix(e, "PWD=") }), "PWD="+dir)
+	}
+	env = boxEnv(env, main.ExtraSearchPaths, a.host.Distribution, cmp.Or(a.host.Codename, a.host.VersionID))
 	program, err := a.findProgram(argv[0], env)
 	if err != nil {
 		return err

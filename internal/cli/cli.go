@@ -15,6 +15,7 @@ import (
 	"github.com/mkosi-go/mkosi/internal/build"
 	"github.com/mkosi-go/mkosi/internal/config"
 	"github.com/mkosi-go/mkosi/internal/host"
+	"github.com/mkosi-go/mkosi/internal/script"
 	"github.com/mkosi-go/mkosi/internal/ui"
 )
 
@@ -191,6 +192,10 @@ func (a *app) report(err error) int {
 		hint, usage := advice(e)
 		if usage {
 			code = ExitUsage
+		}
+		var failed *script.Error
+		if errors.As(e, &failed) && code == ExitFailed {
+			code = failed.ExitCode()
 		}
 		var cfgErr *config.Error
 		switch {

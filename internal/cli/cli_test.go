@@ -12,6 +12,7 @@ import (
 	"github.com/mkosi-go/mkosi/internal/build"
 	"github.com/mkosi-go/mkosi/internal/config"
 	"github.com/mkosi-go/mkosi/internal/sandbox"
+	"github.com/mkosi-go/mkosi/internal/script"
 	"github.com/mkosi-go/mkosi/internal/ui"
 )
 
@@ -40,6 +41,8 @@ func TestReportExitCodes(t *testing.T) {
 		"configuration": {&config.Error{Msg: "x"}, ExitUsage},
 		"plan":          {errors.Join(&build.ConfigError{Err: errors.New("a")}, &build.ConfigError{Err: errors.New("b")}), ExitUsage},
 		"bug":           {&build.ImageError{Image: "i", Err: &build.PanicError{Value: "x"}}, ExitInternal},
+		"script":        {&build.ImageError{Image: "i", Err: &script.Error{Script: "s", Err: &sandbox.ExitError{Code: 77}}}, 77},
+		"no script":     {&script.Error{Script: "s", Err: errors.New("x")}, ExitFailed},
 		"interrupt":     {&build.ImageError{Image: "i", Err: signalError{syscall.SIGINT}}, 130},
 	} {
 		if got := (&app{ui: ui.New(discard{}, ui.Options{})}).report(tt.err); got != tt.want {

@@ -134,7 +134,7 @@ func (a *Apt) Remove(ctx context.Context, root string, packages []string) error 
 	}); err != nil {
 		return err
 	}
-	return a.settle(root)
+	return a.Settle(root)
 }
 
 // Clean removes the package manager's metadata from root:
@@ -162,7 +162,10 @@ func (a *Apt) Clean(root string, always bool) error {
 
 // policyFile keeps services from being started in the image, the interface
 // that invoke-rc.d(8) asks.
-const policyFile = "usr/sbin/policy-rc.d"
+const (
+	policyFile = "usr/sbin/policy-rc.d"
+	policyText = "#!/bin/sh\nexit 101\n"
+)
 
 // withPolicy calls f, which installs packages, while services are not to be
 // started in the image.
@@ -177,12 +180,12 @@ func (a *Apt) withPolicy(root string, f func() error) (err error) {
 		if err := f(); err != nil {
 			return err
 		}
-		return a.settle(root)
+		return a.Settle(root)
 	}
 	if err := r.MkdirAll("usr/sbin", 0o755); err != nil {
 		return fmt.Errorf("writing policy-rc.d: %w", err)
 	}
-	if err := r.WriteFile(policyFile, []byte("#!/bin/sh\nexit 101\n"), 0o755); err != nil {
+	if err := r.WriteFile(policyFile, []byte(policyText), 0o755); err != nil {
 		return fmt.Errorf("writing policy-rc.d: %w", err)
 	}
 	defer func() {
@@ -193,7 +196,7 @@ func (a *Apt) withPolicy(root string, f func() error) (err error) {
 	if err := f(); err != nil {
 		return err
 	}
-	return a.settle(root)
+	return a.Settle(root)
 }
 
 func (a *Apt) logf(format string, args ...any) {

@@ -367,7 +367,7 @@ func TestSettle(t *testing.T) {
 	a := newTestApt(t, nil)
 	epoch := int64(0)
 	a.SourceDateEpoch = &epoch
-	if err := a.settle(root); err != nil {
+	if err := a.Settle(root); err != nil {
 		t.Fatal(err)
 	}
 	b, err := os.ReadFile(filepath.Join(root, alternativesLog))

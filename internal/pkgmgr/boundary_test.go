@@ -127,7 +127,7 @@ func TestPipesInTree(t *testing.T) {
 	for name, f := range map[string]func(root string) error{
 		statusFile:               a.prepareRoot,
 		"var/lib/dpkg/available": a.prepareRoot,
-		alternativesLog:          a.settle,
+		alternativesLog:          a.Settle,
 		autoFile:                 func(root string) error { return writeAuto(root, nil, "amd64") },
 	} {
 		root := t.TempDir()

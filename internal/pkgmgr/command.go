@@ -272,7 +272,7 @@ func (a *Apt) ops(root string, scripts bool) []sandbox.Op {
 	}
 	ops = append(ops, sandbox.Bind(root, BuildRoot))
 	if scripts {
-		ops = append(ops, ImageOps()...)
+		ops = append(ops, imageOps()...)
 	}
 	return ops
 }
@@ -296,9 +296,9 @@ func (a *Apt) stateOps() []sandbox.Op {
 	return ops
 }
 
-// ImageOps let the image's programs run below BuildRoot, and tools outside
-// see the image's users. They are for a sandbox that has the image at BuildRoot.
-func ImageOps() []sandbox.Op {
+// imageOps let the image's programs run below BuildRoot, and tools outside
+// see the image's users.
+func imageOps() []sandbox.Op {
 	ops := []sandbox.Op{
 		sandbox.Dev(BuildRoot + "/dev"),
 		sandbox.Proc(BuildRoot + "/proc"),

@@ -22,9 +22,11 @@ const alternativesLog = "var/log/alternatives.log"
 
 var alternativesTime = regexp.MustCompile(`(?m)^(update-alternatives )\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(: )`)
 
-// settle makes the tree depend on its packages alone and not on when they
-// were installed. Nothing is changed when SourceDateEpoch is not set.
-func (a *Apt) settle(root string) error {
+// Settle makes the tree depend on its packages alone and not on when they
+// were installed. Nothing is changed when SourceDateEpoch is not set. Install
+// and its like do it by themselves; it is for trees in which scripts have
+// installed packages.
+func (a *Apt) Settle(root string) error {
 	if a.SourceDateEpoch == nil {
 		return nil
 	}

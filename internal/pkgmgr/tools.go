@@ -26,9 +26,9 @@ type Command struct {
 	Name string   // what scripts call it
 	Args []string // the program and its first arguments; those of the caller follow
 	Env  []string // on top of the caller's environment, as NAME=value
-	// Image tells that programs of the image are run, and so [ImageOps] wanted.
+	// Image tells that programs of the image are run, and so [CommandOps] wanted.
 	Image bool
-	// Lists tells that apt's lists are used, and so [ListOps] wanted.
+	// Lists tells that apt's lists are used.
 	Lists bool
 	// Network tells that the command may use the network.
 	Network bool
@@ -114,13 +114,26 @@ func (a *Apt) commands(options []string, network bool) []Command {
 	)
 }
 
-// ListOps let a command with these arguments use apt's lists, from within a
-// script's sandbox that has Tools.Ops. The command's Lock is to be held.
-func ListOps(args []string) []sandbox.Op {
-	if _, err := os.Stat(filepath.Join(sandboxRepository, indexFile)); err != nil {
-		return nil // no local repository
+// CommandOps are what a [Command] with Image wants on top of the sandbox of a
+// script, which has Tools.Ops: programs of the image can run, and services are
+// not started. lists is the command's Lists, for which its Lock is to be held,
+// and args are the caller's arguments.
+func CommandOps(lists bool, args []string) []sandbox.Op {
+	ops := imageOps()
+	policy := filepath.Join(BuildRoot, policyFile)
+	if _, err := os.Lstat(policy); os.IsNotExist(err) && isDir(filepath.Dir(policy)) {
+		ops = append(ops, sandbox.WriteFile(policy, []byte(policyText), 0o755))
 	}
-	return repositoryOps(sandboxRepository, slices.Contains(args, "update"))
+	// Without a local repository there is no index.
+	if _, err := os.Stat(filepath.Join(sandboxRepository, indexFile)); err == nil && lists {
+		ops = append(ops, repositoryOps(sandboxRepository, slices.Contains(args, "update"))...)
+	}
+	return ops
+}
+
+func isDir(path string) bool {
+	fi, err := os.Stat(path)
+	return err == nil && fi.IsDir()
 }
 
 // touch creates a file unless there is one.

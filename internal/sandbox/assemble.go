@@ -19,6 +19,8 @@ type assembly struct {
 	private map[uint64]bool // devices of file systems that nobody else sees
 	foreign []hostMount     // what of the caller's is mounted, in order
 	created []hostMount     // mount points made in the caller's directories
+	keep    bool            // what is made there stays
+	buried  int             // former root directories, below the present one
 }
 
 // hostMount relates a path in the sandbox to the same file outside.
@@ -73,6 +75,8 @@ func (a *assembly) apply(op Op) error {
 		what, err = "setting up devices at", a.dev(op.target)
 	case opProc:
 		what, err = "mounting the process file system at", a.proc(op.target)
+	case opMount:
+		what, err = "attaching a mount to", a.mount(op)
 	default:
 		what, err = "taking an unknown step for", unix.EINVAL
 	}
@@ -84,7 +88,10 @@ func (a *assembly) apply(op Op) error {
 
 // open opens a path of the sandbox, as chroot would resolve it.
 func (a *assembly) open(path string, flags uint64) (int, error) {
-	how := &unix.OpenHow{Flags: flags | unix.O_CLOEXEC, Resolve: unix.RESOLVE_IN_ROOT}
+	return a.openHow(path, &unix.OpenHow{Flags: flags | unix.O_CLOEXEC, Resolve: unix.RESOLVE_IN_ROOT})
+}
+
+func (a *assembly) openHow(path string, how *unix.OpenHow) (int, error) {
 	for {
 		fd, err := unix.Openat2(a.fd, path, how)
 		// EAGAIN: a rename elsewhere in the system raced with a "..".
@@ -132,6 +139,9 @@ func (a *assembly) parent(target string) (int, string, error) {
 // noteCreated remembers a mount point that has to go again because it was
 // created in a directory of the caller's.
 func (a *assembly) noteCreated(parent int, name string) error {
+	if a.keep {
+		return nil
+	}
 	private, err := a.isPrivate(parent)
 	if err != nil || private {
 		return err
@@ -215,6 +225,7 @@ func (a *assembly) replaceRoot(mount int, isDir bool) error {
 		unix.Close(a.fd)
 	}
 	a.fd = fd
+	a.buried++
 	return nil
 }
 
@@ -251,8 +262,12 @@ func (a *assembly) enter() error {
 	if err := unix.PivotRoot(".", "."); err != nil {
 		return fmt.Errorf("changing the root directory: %w", err)
 	}
-	if err := unix.Unmount(".", unix.MNT_DETACH); err != nil {
-		return fmt.Errorf("detaching the old root directory: %w", err)
+	// Root directories that were replaced before lie on top of the old root.
+	// While it is mounted there, ".." leads from our root to it.
+	for range 1 + a.buried {
+		if err := unix.Unmount(".", unix.MNT_DETACH); err != nil {
+			return fmt.Errorf("detaching the old root directory: %w", err)
+		}
 	}
 	if a.fd != a.scratch {
 		unix.Close(a.scratch)

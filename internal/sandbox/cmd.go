@@ -51,7 +51,9 @@ type Cmd struct {
 	// among them for the others to be really out of reach. A command that keeps
 	// CAP_SYS_ADMIN can make its own read-only mounts writable.
 	DropCapabilities []int
-	// Stdin is the command's standard input; nil is /dev/null. As with os/exec,
+	// Stdin is the command's standard input; nil is /dev/null. If it and Stdout
+	// are terminals, the command gets a terminal of its own, of the same size,
+	// and all that is typed goes there, Ctrl-C and Ctrl-Z too. As with os/exec,
 	// an *os.File is passed on as it is, any other reader is copied, and Run
 	// does not return before its last Read has.
 	Stdin io.Reader

@@ -287,3 +287,24 @@ func TestCmdLeavesNoProcess(t *testing.T) {
 		t.Error("a process is left")
 	}
 }
+
+// TestCmdParentOfRoot looks for the caller's root directory above that of a
+// sandbox whose root directory was replaced, once and twice.
+func TestCmdParentOfRoot(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	if err := os.WriteFile(dir+"/mine", nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for n, ops := range [][]Op{nil, {Bind(dir, "/")}, {Bind(dir, "/"), Bind(dir, "/")}, {Bind("/", "/"), Tmpfs("/run")}} {
+		c := &Cmd{
+			Args: []string{"sh", "-c", "ls -a /.. | wc -l; ls -a / | wc -l; cut -d' ' -f5 /proc/self/mountinfo | grep -cx /"},
+			Env:  []string{"PATH=/usr/bin:/bin:/usr/sbin:/sbin"},
+			Ops:  append(ops, HostUsr()...),
+		}
+		lines := strings.Fields(output(t, c))
+		if len(lines) != 3 || lines[0] != lines[1] || lines[2] != "1" {
+			t.Errorf("%d: %q are above, inside and the root mounts", n, lines)
+		}
+	}
+}

@@ -48,10 +48,12 @@ func startConfined(s *spec, files []uintptr) (int, error) {
 		flags |= unix.CLONE_NEWNET
 	}
 	pidfd := -1
+	attr := s.processAttributes()
+	attr.Cloneflags, attr.AmbientCaps, attr.PidFD = flags, confinedCapabilities, &pidfd
 	pid, err := syscall.ForkExec(self, []string{confinedRole, strconv.Itoa(s.extraFiles)}, &syscall.ProcAttr{
 		Env:   []string{},
 		Files: append(files, specFD, reportFD, uintptr(ready[0])),
-		Sys:   &syscall.SysProcAttr{Cloneflags: flags, AmbientCaps: confinedCapabilities, PidFD: &pidfd},
+		Sys:   attr,
 	})
 	unix.Close(ready[0])
 	if err != nil {

@@ -22,11 +22,11 @@ func init() {
 // confined is shell with Confine, and with this binary at /helper.
 func confined(t testing.TB, script string, ops ...Op) *Cmd {
 	t.Helper()
-	exe, err := os.Executable()
+	dir, err := helperDir()
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := shell(script, append(ops, BindReadOnly(exe, "/helper"))...)
+	c := shell(script, append(ops, BindReadOnly(filepath.Join(dir, "helper"), "/helper"))...)
 	c.Confine = true
 	return c
 }

@@ -122,8 +122,15 @@ func startDirect(s *spec, files []uintptr) (int, error) {
 	if err := dropCapabilities(s.capabilities); err != nil {
 		return 0, err
 	}
-	pid, err := syscall.ForkExec(program, s.args, &syscall.ProcAttr{Env: s.env, Files: files})
+	pid, err := syscall.ForkExec(program, s.args, &syscall.ProcAttr{Env: s.env, Files: files, Sys: s.processAttributes()})
 	return pid, startingError(program, err)
+}
+
+// processAttributes are how the command is started: with a terminal of its own it
+// leads the session of that terminal.
+func (s *spec) processAttributes() *syscall.SysProcAttr {
+	own := s.flags&flagTerminal != 0
+	return &syscall.SysProcAttr{Setsid: own, Setctty: own}
 }
 
 // startingError says what could not be started.

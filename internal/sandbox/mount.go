@@ -29,7 +29,7 @@ var errNoSession = errors.New("mounts are made only inside a session")
 // It fails outside of a session, where the mount would be everybody's.
 func MountOverlay(lower []string, upper, work, target string) (unmount func() error, err error) {
 	layers := OverlayLayers{Lower: lower, Upper: upper, Work: work}
-	err = mountAt(target, "an overlay", func() (int, error) { return newOverlay(layers) })
+	err = mountAt(target, "an overlay", func() (int, error) { return newOverlay(layers, false) })
 	if err != nil {
 		return nil, err
 	}

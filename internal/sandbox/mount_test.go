@@ -209,7 +209,7 @@ func TestLegacyOverlay(t *testing.T) {
 	lower := overlayLayers(t)
 	cause := errors.New("cause")
 	dirs := makeDirs(t, "upper", "work", "a")
-	options := append([]option{{"upperdir", dirs[0]}, {"workdir", dirs[1]}}, plainUpper()...)
+	options := append([]option{{"upperdir", dirs[0]}, {"workdir", dirs[1]}}, plainUpper(false)...)
 	mount, err := legacyOverlay(lower[1]+":"+dirs[2], options, cause)
 	if err != nil {
 		t.Fatal(err)

@@ -31,6 +31,15 @@ func cloneMount(dirfd int, name string, flags uint, readOnly bool) (int, error) 
 	return fd, nil
 }
 
+// setPropagation sets how a mount propagates; see mount_namespaces(7).
+func setPropagation(mount int, propagation uint64) error {
+	attr := &unix.MountAttr{Propagation: propagation}
+	if err := unix.MountSetattr(mount, "", unix.AT_EMPTY_PATH, attr); err != nil {
+		return fmt.Errorf("setting the propagation of a mount: %w", err)
+	}
+	return nil
+}
+
 // attachMount attaches the detached mount to the place that the target
 // descriptor is open on.
 func attachMount(mount, target int) error {
@@ -89,15 +98,16 @@ func newTmpfs(mode uint32, size int64) (int, error) {
 
 // newOverlay returns a detached overlay. The layers are handed to the kernel as
 // descriptors under /proc/self/fd, so that neither the length nor any character
-// of their names matters.
-func newOverlay(layers OverlayLayers) (int, error) {
+// of their names matters. What lasts is synced to disk and has its attributes in
+// the user's own part, which every user namespace understands.
+func newOverlay(layers OverlayLayers, lasting bool) (int, error) {
 	if len(layers.Lower) == 0 {
 		return -1, errors.New("an overlay without lower layers")
 	}
 	if (layers.Upper == "") != (layers.Work == "") {
 		return -1, errors.New("an overlay needs both an upper and a work directory, or neither")
 	}
-	if layers.Work != "" {
+	if layers.Work != "" && !lasting {
 		if err := cleanWork(layers.Work); err != nil {
 			return -1, err
 		}
@@ -133,18 +143,20 @@ func newOverlay(layers OverlayLayers) (int, error) {
 			}
 			options = append(options, option{o.key, name})
 		}
+	}
+	if layers.Upper != "" && !lasting {
 		// Nothing would be gained by writing a build's work to disk each time
 		// an overlay goes away; unmounting syncs the whole file system below.
 		options = append(options, option{key: "volatile"})
 	}
-	return mountLayers(lower, append(options, plainUpper()...))
+	return mountLayers(lower, append(options, plainUpper(lasting)...))
 }
 
 // plainUpper are the options that keep the upper directory readable without
 // overlayfs: no redirects, no files without their content. They are implied
 // by the attributes that overlays in a user namespace have to use.
-func plainUpper() []option {
-	if inUserNamespace() {
+func plainUpper(lasting bool) []option {
+	if lasting || inUserNamespace() {
 		return []option{{"index", "off"}, {key: "userxattr"}}
 	}
 	return []option{{"index", "off"}, {"redirect_dir", "nofollow"}, {"metacopy", "off"}}

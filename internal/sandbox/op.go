@@ -2,6 +2,7 @@ package sandbox
 
 import (
 	"io/fs"
+	"os"
 	"strings"
 )
 
@@ -25,6 +26,8 @@ type Op struct {
 	try      bool
 	noFollow bool
 	inside   bool
+	lasting  bool
+	mount    *os.File // detached mount
 }
 
 type opKind uint8
@@ -38,6 +41,7 @@ const (
 	opWriteFile
 	opDev
 	opProc
+	opMount
 	opEnd // one past the last
 )
 
@@ -46,6 +50,8 @@ type OverlayLayers struct {
 	Lower []string // read-only layers, topmost first; at least one
 	Upper string   // where changes go; none: the overlay is read-only
 	Work  string   // directory on the file system of Upper, for the kernel's use only; wanted with Upper
+	// Ephemeral has changes go to memory and vanish with the sandbox. Upper and Work are empty then.
+	Ephemeral bool
 }
 
 // Bind mounts the file or directory source, with everything mounted below it,
@@ -120,6 +126,20 @@ func (o Op) NoFollow() Op { o.noFollow = true; return o }
 // it has been assembled by the operations before.
 func (o Op) Inside() Op { o.inside = true; return o }
 
+// Lasting returns o with the wish that what it makes in a directory of the
+// caller's stays there: a file is written where target leads, a symbolic link
+// is made in its place if there is nothing, and an overlay's changes are synced
+// to disk and marked in the way that any user's overlay understands. Only
+// [Enter] honours it.
+func (o Op) Lasting() Op { o.lasting = true; return o }
+
+// Mount attaches a detached mount, as of open_tree(2), at target, under the
+// rules of [Bind]. The file stays the caller's to close. It is for [Enter] only:
+// a [Cmd] refuses it.
+func Mount(mount *os.File, target string) Op {
+	return Op{kind: opMount, mount: mount, target: target}
+}
+
 // String describes o for a log of what is done.
 func (o Op) String() string {
 	var s string
@@ -128,6 +148,9 @@ func (o Op) String() string {
 		s = "bind " + o.source + " to " + o.target
 	case opOverlay:
 		s = "overlay of " + strings.Join(o.overlay.Lower, ", ") + " at " + o.target
+		if o.overlay.Ephemeral {
+			s += " with changes in memory"
+		}
 		if o.overlay.Upper != "" {
 			s += " with changes in " + o.overlay.Upper
 		}
@@ -143,6 +166,8 @@ func (o Op) String() string {
 		s = "devices at " + o.target
 	case opProc:
 		s = "processes at " + o.target
+	case opMount:
+		s = "mount of a service at " + o.target
 	default:
 		s = "unknown operation"
 	}

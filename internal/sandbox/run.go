@@ -72,8 +72,15 @@ func (c *Cmd) cleanUp(created []hostMount) error {
 
 // runFirst starts the first process of the sandbox, waits for it, and returns
 // what it reported.
-func (c *Cmd) runFirst(ctx context.Context, out *streams) (report, error) {
-	spec, err := c.specFile()
+func (c *Cmd) runFirst(ctx context.Context, out *streams) (r report, err error) {
+	term, err := newTerminal(c.Stdin, c.Stdout)
+	if err != nil {
+		return report{}, err
+	}
+	if term != nil {
+		defer func() { err = errors.Join(err, term.close()) }()
+	}
+	spec, err := c.specFile(term != nil)
 	if err != nil {
 		return report{}, err
 	}
@@ -94,6 +101,9 @@ func (c *Cmd) runFirst(ctx context.Context, out *streams) (report, error) {
 		ExtraFiles:  append([]*os.File{spec, reporter}, c.ExtraFiles...),
 		SysProcAttr: c.namespaces(userNamespace),
 	}
+	if term != nil {
+		term.attach(first)
+	}
 	// The kernel kills the first process when the thread that started it ends,
 	// so that thread has to wait here.
 	runtime.LockOSThread()
@@ -103,12 +113,15 @@ func (c *Cmd) runFirst(ctx context.Context, out *streams) (report, error) {
 		return report{}, startError(err, userNamespace)
 	}
 	reporter.Close()
+	if term != nil {
+		term.connect()
+	}
 	done := make(chan report, 1)
 	go func() { done <- readReport(reports) }()
 	stop := context.AfterFunc(ctx, func() { c.stop(first.Process) })
 	err = c.wait(first)
 	stop()
-	r := <-done
+	r = <-done
 	if r.failure != nil && userNamespace {
 		r.failure = explainPowerless(r.failure)
 	}
@@ -152,7 +165,7 @@ func (c *Cmd) namespaces(userNamespace bool) *unix.SysProcAttr {
 }
 
 // specFile is an anonymous file with the first process's instructions.
-func (c *Cmd) specFile() (*os.File, error) {
+func (c *Cmd) specFile(terminal bool) (*os.File, error) {
 	s := spec{
 		args: c.Args, env: c.Env, dir: c.Dir, hostname: c.Hostname, ops: c.Ops,
 		capabilities: c.DropCapabilities, extraFiles: len(c.ExtraFiles),
@@ -162,6 +175,7 @@ func (c *Cmd) specFile() (*os.File, error) {
 		flagSuppressChown: c.SuppressChown,
 		flagSuppressSync:  c.SuppressSync,
 		flagConfine:       c.Confine,
+		flagTerminal:      terminal,
 	} {
 		if on {
 			s.flags |= flag

@@ -8,7 +8,9 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 )
@@ -34,8 +36,26 @@ func TestMain(m *testing.M) {
 		exitOn(helpers[name]())
 		os.Exit(0)
 	}
-	os.Exit(m.Run())
+	code := m.Run()
+	if dir, err := helperDir(); err == nil {
+		os.RemoveAll(dir)
+	}
+	os.Exit(code)
 }
+
+// helperDir is a directory with a copy of this binary, called helper, that this
+// user can mount. TestMain removes it.
+var helperDir = sync.OnceValues(func() (string, error) {
+	dir, err := os.MkdirTemp("", "sandbox-test-")
+	if err != nil {
+		return "", err
+	}
+	data, err := os.ReadFile(self)
+	if err != nil {
+		return "", err
+	}
+	return dir, os.WriteFile(filepath.Join(dir, "helper"), data, 0o755)
+})
 
 func exitOn(err error) {
 	var exit *ExitError

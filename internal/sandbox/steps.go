@@ -29,13 +29,13 @@ func (a *assembly) bind(op Op) error {
 		return &os.PathError{Op: "opening", Path: op.source, Err: err}
 	}
 	defer unix.Close(source)
-	mount, err := cloneMount(source, "", unix.AT_EMPTY_PATH, op.readOnly)
+	mount, err := a.clone(source, op)
 	if err != nil {
 		return err
 	}
 	defer unix.Close(mount)
 	m := hostMount{root: op.source, name: "."}
-	if op.inside {
+	if op.inside && !a.keep {
 		path, err := fdPath(source)
 		if err != nil {
 			return err
@@ -45,12 +45,25 @@ func (a *assembly) bind(op Op) error {
 	return a.attachForeign(mount, op.target, m)
 }
 
+// clone returns a detached mount of the open source of a bind mount.
+func (a *assembly) clone(source int, op Op) (int, error) {
+	if !op.inside {
+		// The assembly lies over "/", and is no part of what the caller has
+		// there.
+		if err := setPropagation(a.scratch, unix.MS_UNBINDABLE); err != nil {
+			return -1, err
+		}
+		defer setPropagation(a.scratch, unix.MS_PRIVATE)
+	}
+	return cloneMount(source, "", unix.AT_EMPTY_PATH, op.readOnly)
+}
+
 // attachForeign attaches a mount of what is m outside.
 func (a *assembly) attachForeign(mount int, target string, m hostMount) error {
 	if err := a.attach(mount, target); err != nil {
 		return err
 	}
-	if m.root == "" {
+	if m.root == "" || a.keep {
 		return nil
 	}
 	var err error
@@ -60,12 +73,50 @@ func (a *assembly) attachForeign(mount int, target string, m hostMount) error {
 }
 
 func (a *assembly) overlay(op Op) error {
-	mount, err := newOverlay(op.overlay)
+	layers := op.overlay
+	if layers.Ephemeral {
+		upper, err := a.memoryLayer(op.target)
+		if err != nil {
+			return err
+		}
+		defer unix.Close(upper)
+		layers.Upper = fmt.Sprintf("/proc/self/fd/%d/upper", upper)
+		layers.Work = fmt.Sprintf("/proc/self/fd/%d/work", upper)
+	}
+	mount, err := newOverlay(layers, op.lasting)
 	if err != nil {
 		return err
 	}
 	defer unix.Close(mount)
 	return a.attachForeign(mount, op.target, hostMount{root: op.overlay.Upper, name: "."})
+}
+
+// memoryLayer mounts a tmpfs for an overlay's changes at target, where the
+// overlay is going to cover it.
+func (a *assembly) memoryLayer(target string) (int, error) {
+	mount, err := newTmpfs(0o755, 0)
+	if err != nil {
+		return -1, err
+	}
+	err = a.attach(mount, target)
+	for _, name := range []string{"upper", "work"} {
+		if err == nil {
+			err = unix.Mkdirat(mount, name, 0o755)
+		}
+	}
+	if err != nil {
+		unix.Close(mount)
+		return -1, err
+	}
+	return mount, nil
+}
+
+// mount attaches a mount that somebody else made.
+func (a *assembly) mount(op Op) error {
+	if op.mount == nil {
+		return errors.New("mounts of others reach no command")
+	}
+	return a.attach(int(op.mount.Fd()), op.target)
 }
 
 func (a *assembly) tmpfs(target string, mode uint32, size int64) error {
@@ -105,7 +156,7 @@ func (a *assembly) symlink(op Op) error {
 	if err != nil {
 		return err
 	}
-	if private {
+	if private || op.lasting {
 		if err := unix.Symlinkat(op.source, parent, name); err != unix.EEXIST {
 			return err
 		}
@@ -119,6 +170,9 @@ func (a *assembly) writeFile(op Op) error {
 		return err
 	}
 	defer unix.Close(parent)
+	if op.lasting {
+		return a.writeThrough(op)
+	}
 	private, err := a.isPrivate(parent)
 	if err != nil {
 		return err
@@ -130,6 +184,22 @@ func (a *assembly) writeFile(op Op) error {
 		}
 	}
 	return a.cover(op.target, func(name string) error { return writeAt(a.scratch, name, op.data, op.mode) })
+}
+
+// writeThrough writes the file that target leads to, whosever it is.
+func (a *assembly) writeThrough(op Op) error {
+	how := &unix.OpenHow{
+		Flags:   unix.O_WRONLY | unix.O_CREAT | unix.O_TRUNC | unix.O_CLOEXEC,
+		Mode:    uint64(op.mode),
+		Resolve: unix.RESOLVE_IN_ROOT,
+	}
+	fd, err := a.openHow(op.target, how)
+	if err != nil {
+		return err
+	}
+	f := os.NewFile(uintptr(fd), op.target)
+	_, err = f.Write(op.data)
+	return errors.Join(err, f.Close())
 }
 
 // writeAt writes a file of a directory; a symbolic link gives ELOOP.

@@ -24,6 +24,7 @@ const (
 	flagSuppressChown
 	flagSuppressSync
 	flagConfine
+	flagTerminal // standard input is a terminal of the command's own
 )
 
 // encode writes s as a sequence of unsigned varints and length-prefixed
@@ -81,7 +82,7 @@ func (e *encoder) op(op Op) {
 	e.strings(op.overlay.Lower)
 	e.string(op.overlay.Upper)
 	e.string(op.overlay.Work)
-	for _, b := range []bool{op.readOnly, op.try, op.noFollow, op.inside} {
+	for _, b := range []bool{op.readOnly, op.try, op.noFollow, op.inside, op.lasting, op.overlay.Ephemeral} {
 		e.bool(b)
 	}
 }
@@ -162,5 +163,6 @@ func (d *decoder) op() Op {
 	op.size = int64(d.number())
 	op.overlay = OverlayLayers{Lower: d.strings(), Upper: d.string(), Work: d.string()}
 	op.readOnly, op.try, op.noFollow, op.inside = d.bool(), d.bool(), d.bool(), d.bool()
+	op.lasting, op.overlay.Ephemeral = d.bool(), d.bool()
 	return op
 }

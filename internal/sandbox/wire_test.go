@@ -16,6 +16,7 @@ func testSpec() *spec {
 			Bind("/a", "/b").Try().NoFollow(),
 			BindReadOnly("/a", "/b").Inside(),
 			Overlay(OverlayLayers{Lower: []string{"/1", "/2"}, Upper: "/u", Work: "/w"}, "/o"),
+			Overlay(OverlayLayers{Lower: []string{"/1"}, Ephemeral: true}, "/o").Lasting(),
 			WriteFile("/f", []byte("x\x00y"), 0o640),
 			Tmpfs("/tmp"), Dev("/dev"), Proc("/proc"), Symlink("a", "/b"), Dir("/d", 0o700),
 		},

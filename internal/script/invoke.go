@@ -1,6 +1,7 @@
 package script
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/gofrs/flock"
 	"golang.org/x/sys/unix"
@@ -41,8 +43,8 @@ func Run(ctx context.Context, name string, args []string) error {
 	}
 	if c.Lock != "" {
 		l := flock.New(c.Lock)
-		if err := l.Lock(); err != nil {
-			return fmt.Errorf("waiting for another build to finish with the package cache: %w", err)
+		if ok, err := l.TryLockContext(ctx, 50*time.Millisecond); !ok {
+			return fmt.Errorf("waiting for another build to finish with the package cache: %w", cmp.Or(err, context.Cause(ctx)))
 		}
 		defer l.Unlock()
 	}
@@ -111,10 +113,7 @@ func suppressesChown(env []string) bool {
 
 // onTree is a command of the host that runs programs of the image as well.
 func onTree(c command, args []string) *sandbox.Cmd {
-	ops := append([]sandbox.Op{sandbox.Bind("/", "/")}, pkgmgr.ImageOps()...)
-	if c.Lists {
-		ops = append(ops, pkgmgr.ListOps(args)...)
-	}
+	ops := append([]sandbox.Op{sandbox.Bind("/", "/")}, pkgmgr.CommandOps(c.Lists, args)...)
 	dir, err := os.Getwd()
 	if err != nil {
 		dir = SourceDir

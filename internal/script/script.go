@@ -102,8 +102,8 @@ func (k Kind) Network(img *config.Image) bool {
 func (k Kind) SeesImage() bool { return kinds[k].image }
 
 // Command returns the command that runs the script at path with these arguments, complete but for its standard streams.
-// A script whose name ends in .chroot runs with the image as its root directory. One that is not executable is made so
-// with MakeScriptsExecutable=, and otherwise gives a *[NotExecutableError].
+// If it works on an image and its name ends in .chroot, it runs with the image as its root directory. One that is not
+// executable is made so with MakeScriptsExecutable=, and otherwise gives a *[NotExecutableError].
 func (v *View) Command(kind Kind, script string, args ...string) (*sandbox.Cmd, error) {
 	t, ok := kinds[kind]
 	if !ok {
@@ -129,10 +129,7 @@ func (v *View) Command(kind Kind, script string, args ...string) (*sandbox.Cmd, 
 		}
 		ops = append(ops, commands...)
 	}
-	if strings.HasSuffix(filepath.Base(script), ".chroot") {
-		if !t.image {
-			return nil, fmt.Errorf("running the %s script %s: it cannot run in the image, which these scripts do not see", kind, script)
-		}
+	if t.image && strings.HasSuffix(filepath.Base(script), ".chroot") {
 		argv = append([]string{path.Join(CommandDir, chrootCommand)}, argv...)
 	}
 	return &sandbox.Cmd{Args: argv, Env: env, Dir: SourceDir, Ops: ops, Network: t.network(v.Image), Confine: true}, nil

@@ -50,6 +50,8 @@ func runProbe(args []string) int {
 		return code
 	case len(args) == 1 && args[0] == "kill":
 		unix.Kill(os.Getpid(), unix.SIGKILL)
+	case len(args) == 2 && args[0] == "overwrite":
+		return overwrite(args[1])
 	}
 	dir, _ := os.Getwd()
 	fmt.Printf("args %q\ndir %s\nBUILDROOT %s\ncontainer %s\nSRCDIR %s\n",
@@ -57,6 +59,19 @@ func runProbe(args []string) int {
 	for _, name := range []string{"/etc/image", "/work/config.json", "/proc/self", "/dev/null", "/run/host/container-manager", "/scripts", "/etc/host-only"} {
 		_, err := os.Stat(name)
 		fmt.Printf("%s %t\n", name, err == nil)
+	}
+	return 0
+}
+
+// overwrite tries with all means to write a file that is mounted read-only.
+func overwrite(path string) int {
+	fmt.Println("remount:", unix.Mount("", path, "", unix.MS_REMOUNT|unix.MS_BIND, ""))
+	fmt.Println("attributes:", unix.MountSetattr(unix.AT_FDCWD, path, 0, &unix.MountAttr{Attr_clr: unix.MOUNT_ATTR_RDONLY}))
+	if err := os.WriteFile(path, []byte("overwritten"), 0o644); err == nil {
+		fmt.Println("written")
+	}
+	if err := unix.Unmount(path, unix.MNT_DETACH); err == nil {
+		fmt.Println("unmounted: <nil>")
 	}
 	return 0
 }
@@ -184,10 +199,31 @@ func TestChrootScript(t *testing.T) {
 	if err != nil || !strings.Contains(out, `args ["/work/finalize" "x"]`) || !strings.Contains(out, "BUILDROOT /\n") {
 		t.Errorf("got %s, %v", out, err)
 	}
-	path := filepath.Join(t.TempDir(), "mkosi.sync.chroot")
-	write(t, path, text, 0o755)
-	if _, err := v.Command(Sync, path); err == nil || !strings.Contains(err.Error(), "cannot run in the image") {
-		t.Errorf("a sync script in the image: %v", err)
+	// What sees no image runs outside, as with mkosi 27.1.
+	out, err = runScript(t, v, Sync, "mkosi.sync.chroot", "#!/bin/sh\necho $0\n")
+	if err != nil || out != "/work/sync\n" {
+		t.Errorf("a sync script: got %s, %v", out, err)
+	}
+}
+
+// A script is root, and still cannot write what is shown to it for reading: neither itself nor, in the image's root
+// directory, anything below /work.
+func TestScriptCannotWriteWhatItReads(t *testing.T) {
+	v := newView(t)
+	v.BuildDir = t.TempDir()
+	file := filepath.Join(v.BuildDir, "file")
+	write(t, file, "original", 0o644)
+	v.Image.ExtraSearchPaths = []string{filepath.Join(v.Root, "usr/bin")}
+	for _, by := range []string{"", "mkosi-chroot "} {
+		for _, path := range []string{"/work/build/file", "/work/build", "/work/postinst"} {
+			out, err := runScript(t, v, PostInstallation, "mkosi.postinst", "#!/bin/sh\n"+by+"probe overwrite "+path+"\n")
+			if err != nil || !strings.HasPrefix(out, "remount: ") || strings.Contains(out, ": <nil>") || strings.Contains(out, "written") {
+				t.Errorf("%sprobe %s: %v\n%s", by, path, err, out)
+			}
+		}
+	}
+	if text, err := os.ReadFile(file); err != nil || string(text) != "original" {
+		t.Errorf("the file says %q, %v", text, err)
 	}
 }
 
@@ -204,9 +240,20 @@ func TestChrootExitCode(t *testing.T) {
 
 func TestFailingScript(t *testing.T) {
 	v := newView(t)
-	_, err := runScript(t, v, Sync, "mkosi.sync", "#!/bin/sh\necho first; echo last >&2; exit 5\n")
-	if err == nil || err.Error() != "/work/sync failed with exit code 5:\nfirst\nlast" {
-		t.Errorf("got %v", err)
+	for _, test := range []struct {
+		text, want, hint string
+		code             int
+	}{
+		{"#!/bin/sh\necho first; echo last >&2; exit 5\n", "sync script x.sync failed with exit code 5:\nfirst\nlast", "", 5},
+		{"#!/bin/sh\nkill -9 $$\n", "sync script x.sync was killed by signal 9 (killed)", "", 137},
+		{"#!/no/such/program\n", "sync script x.sync: running /work/sync in a sandbox: starting /work/sync: no such file", "its first line names", 1},
+		{"echo\n", "sync script x.sync: running /work/sync in a sandbox: starting /work/sync: exec format error", "#!/bin/sh", 1},
+	} {
+		_, err := runScript(t, v, Sync, "mkosi.sync", test.text)
+		e := &Error{Kind: Sync, Script: "x.sync", Err: err}
+		if !strings.HasPrefix(e.Error(), test.want) || e.ExitCode() != test.code || !strings.Contains(e.Hint(), test.hint) || (e.Hint() == "") != (test.hint == "") {
+			t.Errorf("%q: got %v, hint %q, exit code %d", test.text, e, e.Hint(), e.ExitCode())
+		}
 	}
 }
 

@@ -96,3 +96,25 @@ func TestConcurrentLinesAreWhole(t *testing.T) {
 		t.Errorf("%d lines, want 400", n)
 	}
 }
+
+func TestWhoeverPrintsDuringAPauseWaits(t *testing.T) {
+	var out bytes.Buffer
+	p := New(&out, Options{})
+	p.Infof("", "before")
+	resume := p.Pause()
+	done := make(chan struct{})
+	go func() {
+		p.Infof("", "after")
+		close(done)
+	}()
+	select {
+	case <-done:
+		t.Error("it was printed during the pause")
+	case <-time.After(50 * time.Millisecond):
+	}
+	resume()
+	<-done
+	if out.String() != "before\nafter\n" {
+		t.Errorf("got %q", out.String())
+	}
+}
