@@ -67,8 +67,11 @@ func (m *image) keptLayer(ctx context.Context, l layer) (*cache.Entry, error) {
 		return nil, err
 	}
 	if entry == nil {
+		if m.b.Config.Options.RerunBuildScripts {
+			return nil, &staleError{"--rerun-build-scripts", l.name, miss.Reason}
+		}
 		if m.Incremental == config.IncrementalStrict {
-			return nil, &staleError{l.name, miss.Reason}
+			return nil, &staleError{"Incremental=strict", l.name, miss.Reason}
 		}
 		m.b.UI.Infof(m.Image.Image, "making the cached image %s: %s", l.name, miss.Reason)
 		if entry, err = m.makeLayer(ctx, store, l, in); err != nil {
@@ -100,15 +103,15 @@ func (m *image) makeLayer(ctx context.Context, store *cache.Store, l layer, in c
 	return entry, err
 }
 
-// staleError is a cached image that is not current although Incremental=strict wants it to be.
-type staleError struct{ name, reason string }
+// staleError is a cached image that is not current although a setting or option wants it to be.
+type staleError struct{ wanted, name, reason string }
 
 func (e *staleError) Error() string {
-	return fmt.Sprintf("Incremental=strict, and the cached image %s cannot be used: %s", e.name, e.reason)
+	return fmt.Sprintf("%s: the cached image %s cannot be used: %s", e.wanted, e.name, e.reason)
 }
 
 // Hint says what to do about it.
-func (e *staleError) Hint() string { return "build it with --incremental=yes" }
+func (e *staleError) Hint() string { return "build the image once with --incremental=yes --force" }
 
 // findCached looks for the layers that are kept for later builds, to decide whether package metadata has to be brought
 // up to date: not if everything is there.

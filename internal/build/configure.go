@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path/filepath"
 
 	"github.com/mkosi-go/mkosi/internal/config"
 	"github.com/mkosi-go/mkosi/internal/sandbox"
@@ -32,7 +31,7 @@ func (b *Builder) Configure(ctx context.Context) error {
 	return nil
 }
 
-func (b *Builder) configure(ctx context.Context, img *config.Image, path string) (changed *config.Image, err error) {
+func (b *Builder) configure(ctx context.Context, img *config.Image, path string) (*config.Image, error) {
 	in, err := config.ImageJSON(img)
 	if err != nil {
 		return nil, err
@@ -49,9 +48,9 @@ func (b *Builder) configure(ctx context.Context, img *config.Image, path string)
 	defer messages.Close()
 	out := &limitedBuffer{max: maxConfigured}
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(in), out, messages
-	step := b.UI.Begin(img.Image, "running %s", filepath.Base(path))
-	defer func() { step.End(err) }()
-	if err := b.run(ctx, img.Image, cmd); err != nil {
+	m := &image{Image: img, b: b}
+	err = m.step("running configure script "+m.shown(path), func() error { return b.run(ctx, img.Image, cmd) })
+	if err != nil {
 		return nil, err
 	}
 	return img.WithJSON(out.Bytes(), config.Origin{Kind: config.FromScript, File: path})

@@ -37,7 +37,7 @@ func describe(c *sandbox.Cmd) string {
 		name string
 		on   bool
 	}{
-		{"network of the host", c.Network}, {"chown suppressed", c.SuppressChown}, {"sync suppressed", c.SuppressSync},
+		{"network of the host", c.Network}, {"user namespace of its own", c.Confine}, {"chown suppressed", c.SuppressChown}, {"sync suppressed", c.SuppressSync},
 		{fmt.Sprintf("%d capabilities dropped", len(c.DropCapabilities)), len(c.DropCapabilities) > 0},
 	} {
 		if f.on {

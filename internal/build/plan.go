@@ -64,7 +64,7 @@ func (p *Plan) Empty() bool {
 
 // skip says why an image is not to be built.
 func skip(cfg *config.Config, img *config.Image) string {
-	if img.Format == config.FormatNone && len(img.BuildScripts) == 0 {
+	if img.Format == config.FormatNone && len(img.BuildScripts) == 0 && !cfg.Options.RerunBuildScripts {
 		return "the output format is none and there are no build scripts"
 	}
 	if cfg.Options.Force > 0 || cfg.Options.RerunBuildScripts || img.Format == config.FormatNone {
@@ -179,14 +179,11 @@ func check(cfg *config.Config, img *config.Image, earlier []*Job) []error {
 
 // checkRerun complains if the build scripts of an image cannot run again on what an earlier build kept.
 func checkRerun(cfg *config.Config, img *config.Image, add func(hint, format string, args ...any)) {
-	if cfg.Options.Force > 0 {
-		add("", "--rerun-build-scripts builds no image, and so --force has no place beside it")
-	}
 	if !incremental(img) {
-		add("set Incremental=yes", "--rerun-build-scripts needs the image that Incremental= keeps")
+		add("set Incremental=yes, and build the image once", "--rerun-build-scripts needs Incremental=")
 	}
-	if out := img.OutputPath(cfg.Dir); img.Format != config.FormatNone && !pathExists(out) {
-		add("run mkosi build first", "--rerun-build-scripts needs an image that was built, and there is no %s", out)
+	if img.Format != config.FormatNone && !pathExists(img.OutputPath(cfg.Dir)) {
+		add("build it once without the option", "--rerun-build-scripts: the image is not built yet")
 	}
 }
 

@@ -22,9 +22,6 @@ func (a *app) build(ctx context.Context) (err error) {
 	if err := refuseOptions(a.cfg.Options); err != nil {
 		return err
 	}
-	if err := a.checkRerun(); err != nil {
-		return err
-	}
 	a.warn()
 	b, err := a.builder()
 	if err != nil {

@@ -94,8 +94,8 @@ func (a *app) shellCommand(ctx context.Context) (cmd *sandbox.Cmd, done func() e
 		Hostname: cmp.Or(main.Machine, main.Image),
 		Network:  main.RuntimeNetwork != config.NetworkNone,
 		Stdin:    os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr,
-		SuppressChown:    sandbox.Current().SingleUser,
-		DropCapabilities: sandbox.HostCapabilities(),
+		SuppressChown: sandbox.Current().SingleUser,
+		Confine:       true,
 	}
 	if len(cmd.Args) == 0 {
 		cmd.Args = loginShell(root)

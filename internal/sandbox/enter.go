@@ -61,7 +61,11 @@ func unshare(v View) error {
 		err = unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, "")
 	}
 	if err != nil {
-		return fmt.Errorf("%s: %w", privateMounts, err)
+		err = fmt.Errorf("%s: %w", privateMounts, err)
+		if inUserNamespace() {
+			return explainPowerless(err)
+		}
+		return err
 	}
 	if v.PrivateNetwork {
 		err := unix.Unshare(unix.CLONE_NEWNET)
@@ -108,6 +112,6 @@ func DropCapabilities(list []int) error { return dropCapabilities(list) }
 // wraps unix.ENOENT.
 func LookPath(name string, env []string) (string, error) { return lookPath(name, env) }
 
-// ExplainForbidden adds to an error of starting a process in a user namespace,
-// or of [Enter] in that process, which setting of this system forbids it.
+// ExplainForbidden adds to an error of starting a process in a user namespace
+// which setting of this system forbids it. [Enter] does so by itself.
 func ExplainForbidden(err error) error { return explainForbidden(err, "/proc/sys") }

@@ -129,8 +129,7 @@ func (o Op) Inside() Op { o.inside = true; return o }
 // Lasting returns o with the wish that what it makes in a directory of the
 // caller's stays there: a file is written where target leads, a symbolic link
 // is made in its place if there is nothing, and an overlay's changes are synced
-// to disk and marked in the way that any user's overlay understands. Only
-// [Enter] honours it.
+// to disk and marked in the way that any user's overlay understands.
 func (o Op) Lasting() Op { o.lasting = true; return o }
 
 // Mount attaches a detached mount, as of open_tree(2), at target, under the

@@ -29,9 +29,10 @@ func TestCmdUsed(t *testing.T) {
 	}
 	idle := run("sleep 0.2")
 	// A process that the command does not wait for counts as well, since the first process does.
-	busy := run("(sh -c 'while :; do :; done' & sleep 0.3; kill $!) & sleep 0.5")
-	if idle.CPU > 150*time.Millisecond || busy.CPU < idle.CPU+50*time.Millisecond {
-		t.Errorf("sleeping used %v, and keeping a processor busy for 0.3s %v", idle.CPU, busy.CPU)
+	const count = "i=0; while [ $i -lt 500000 ]; do i=$((i+1)); done; : >/tmp/done"
+	busy := run("(" + count + ") & while [ ! -e /tmp/done ]; do sleep 0.1; done; sleep 0.1")
+	if busy.CPU < idle.CPU+50*time.Millisecond {
+		t.Errorf("sleeping used %v, and counting to 500000 %v", idle.CPU, busy.CPU)
 	}
 	writing := run("head -c 3145728 /dev/zero >/data/zeros")
 	if onDisk(t, dir) && writing.Written < 3145728 {

@@ -1,7 +1,9 @@
 package script
 
 import (
+	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path"
@@ -118,10 +120,13 @@ func parseCommands(data []byte) (map[string]command, error) {
 		return nil, fmt.Errorf("it has more than %d bytes", maxSpec)
 	}
 	var commands map[string]command
-	decoder := json.NewDecoder(strings.NewReader(string(data)))
+	decoder := json.NewDecoder(bytes.NewReader(data))
 	decoder.DisallowUnknownFields()
 	if err := decoder.Decode(&commands); err != nil {
 		return nil, err
+	}
+	if decoder.More() {
+		return nil, errors.New("there is more after its end")
 	}
 	for name, c := range commands {
 		if name == "" || strings.Contains(name, "/") {

@@ -35,6 +35,7 @@ func TestParseCommands(t *testing.T) {
 		`{"":{"args":["b"]}}`:                      "is not the name",
 		`{"a":{}}`:                                 "stands for nothing",
 		`{"a":{"args":["b"],"x":1}}`:               "unknown field",
+		`{} {}`:                                    "more after its end",
 		`[`:                                        "unexpected EOF",
 		`{"a":{"args":["` + strings.Repeat("b", maxSpec): "more than",
 	} {

@@ -157,11 +157,7 @@ func enterNamespace(argv []string, o *Options, log func(string)) (int, error) {
 	if err := awaitParent(argv); err != nil {
 		return 0, err
 	}
-	code, err := enter(o, true, log)
-	if command := (*CommandError)(nil); err != nil && !errors.As(err, &command) {
-		err = sandbox.ExplainForbidden(err)
-	}
-	return code, err
+	return enter(o, true, log)
 }
 
 // enter makes the sandbox and becomes the command, or, for foreign trees, has a
