@@ -178,6 +178,34 @@ func TestOutputOfApt(t *testing.T) {
 	}
 }
 
+// TestStale tells that what a killed apt was writing is removed when the caches are used again, and nothing else.
+func TestStale(t *testing.T) {
+	a := newTestApt(t, func(*sandbox.Cmd) error { return nil })
+	if err := a.makeCaches(); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"pkgcache.bin", "pkgcache.bin.aB3xYz", "srcpkgcache.bin", "srcpkgcache.bin.000000"} {
+		if err := os.WriteFile(filepath.Join(a.aptCacheDir(), name), nil, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	unlock, err := a.lock(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	unlock()
+	left, err := filepath.Glob(filepath.Join(a.aptCacheDir(), "*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range left {
+		left[i] = filepath.Base(left[i])
+	}
+	if d := cmp.Diff([]string{"archives", "pkgcache.bin", "srcpkgcache.bin"}, left); d != "" {
+		t.Error(d)
+	}
+}
+
 // TestRemembered checks when a solution from an earlier build is taken.
 func TestRemembered(t *testing.T) {
 	a := newTestApt(t, func(*sandbox.Cmd) error { return nil })

@@ -115,7 +115,23 @@ func (a *Apt) lock(ctx context.Context) (unlock func(), err error) {
 	if !ok {
 		return nil, fmt.Errorf("locking package cache %s: %w", a.PackageDir, context.Cause(ctx))
 	}
+	a.removeStale()
 	return func() { _ = l.Unlock() }, nil
+}
+
+// removeStale removes what an apt that was killed left beside its binary caches: it writes these under a name with six
+// random characters at the end before it renames them. The caller has the lock, so no living one is writing them. A file
+// that cannot be removed does no harm.
+func (a *Apt) removeStale() {
+	entries, err := os.ReadDir(a.aptCacheDir())
+	if err != nil {
+		return
+	}
+	for _, e := range entries {
+		if stale, _ := filepath.Match("*pkgcache.bin.??????", e.Name()); stale {
+			_ = os.Remove(filepath.Join(a.aptCacheDir(), e.Name()))
+		}
+	}
 }
 
 // options are apt's options that every run has. The names are those of
