@@ -51,8 +51,8 @@ func marked(t *testing.T, mark string) (pids []string) {
 	return pids
 }
 
-// TestSignals ends a build in each way that there is, while its script refuses to.
-func TestSignals(t *testing.T) {
+// TestSignalsInConfigure ends a build in each way that there is, while its script refuses to.
+func TestSignalsInConfigure(t *testing.T) {
 	for i, test := range []struct {
 		name   string
 		signal syscall.Signal
@@ -103,7 +103,7 @@ func TestScriptKilled(t *testing.T) {
 		t.Fatal(err)
 	}
 	r := run(t, mkosi(dir, "build"))
-	if r.code != exitFailed || !strings.Contains(r.stderr, "signal 9") {
+	if r.code != 128+9 || !strings.Contains(r.stderr, "signal 9") {
 		t.Errorf("exit code %d, %s", r.code, r.stderr)
 	}
 	if left := marked(t, mark); len(left) > 0 {
