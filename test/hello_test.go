@@ -31,8 +31,8 @@ var helloService = sync.OnceValues(func() (string, error) {
 	return dir, nil
 })
 
-// helloArgs make the builds of the example comparable.
-var helloArgs = []string{"--force", "--seed", testSeed, "--source-date-epoch", testEpoch}
+// helloArgs make the builds of the example comparable, and their files easy to look at.
+var helloArgs = []string{"--force", "--format", "directory", "--seed", testSeed, "--source-date-epoch", testEpoch}
 
 // helloDir is the directory of the example, built.
 func helloDir(t *testing.T) string {

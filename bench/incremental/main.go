@@ -6,7 +6,7 @@
 // rename would do. Before the first counted pair both have built once, so that their caches are complete. The build
 // script of the copies tells what the compiler and make took, in the very sandbox that the build ran them in.
 //
-//	go run ./bench/incremental [-n PAIRS] [-mkosi BINARY] [-root REFERENCE] [-scratch DIRECTORY]
+//	go run ./bench/incremental [-n PAIRS] [-format FORMAT] [-mkosi BINARY] [-root REFERENCE] [-scratch DIRECTORY]
 package main
 
 import (
@@ -30,6 +30,7 @@ var (
 	binary    = flag.String("mkosi", "bin/mkosi", "the binary to measure")
 	example   = flag.String("example", "examples/hello-service", "the configuration to build")
 	reference = flag.String("root", measure.Reference(), "the root that holds the reference")
+	format    = flag.String("format", "", "another output format than the example's")
 	scratch   = flag.String("scratch", "/var/tmp", "directory to build in")
 )
 
@@ -67,6 +68,9 @@ func run() error {
 	defer os.RemoveAll(dir)
 	// Ours opens its session itself; the reference shares the directory with its root.
 	args := []string{"--local-mirror", mirror, "--force", "--package-cache-directory", filepath.Join(dir, "packages")}
+	if *format != "" {
+		args = append(args, "--format", *format)
+	}
 	theirs := func(work string) *exec.Cmd {
 		cmd := exec.Command(runner, append([]string{dir, "mkosi", "-C", work, "--workspace-directory", work}, args...)...)
 		cmd.Env = append(os.Environ(), "MKOSI_REFERENCE_ROOT="+*reference)

@@ -38,7 +38,7 @@ func (m *image) runInImage(ctx context.Context, argv []string) error {
 // runOnTree runs a program of the host that sees the tree at /buildroot.
 func (m *image) runOnTree(ctx context.Context, argv []string) error {
 	ops := append(sandbox.HostUsr(), sandbox.Bind(m.root, pkgmgr.BuildRoot))
-	return m.b.run(ctx, m.Image.Image, &sandbox.Cmd{Args: argv, Env: m.toolEnv(), Ops: ops})
+	return m.b.run(ctx, m.Image.Image, &sandbox.Cmd{Args: argv, Env: m.toolEnv(), Ops: ops, DropCapabilities: sandbox.HostCapabilities()})
 }
 
 // runHostTool runs a program of the host that reads the tree and writes outputs, such as mkfs, with the paths that they
@@ -46,7 +46,7 @@ func (m *image) runOnTree(ctx context.Context, argv []string) error {
 func (m *image) runHostTool(ctx context.Context, argv, env []string) error {
 	out := m.stage.Path("outputs")
 	ops := append(sandbox.HostUsr(), sandbox.BindReadOnly(m.root, m.root), sandbox.Bind(out, out))
-	return m.b.run(ctx, m.Image.Image, &sandbox.Cmd{Args: argv, Env: append(m.toolEnv(), env...), Ops: ops})
+	return m.b.run(ctx, m.Image.Image, &sandbox.Cmd{Args: argv, Env: append(m.toolEnv(), env...), Ops: ops, DropCapabilities: sandbox.HostCapabilities()})
 }
 
 // runPackageTool runs a command of the package manager.
