@@ -70,7 +70,7 @@ func (b *Builder) image(ctx context.Context, img *config.Image, memory int64) (s
 		m.makeBuildLayer,
 		m.runBuildScripts,
 	)
-	if err != nil || m.Format == config.FormatNone || m.b.Config.Options.RerunBuildScripts {
+	if err != nil || !b.writesOutput(img) {
 		return 0, err
 	}
 	err = inOrder(ctx,
@@ -228,11 +228,7 @@ func (m *image) publish(ctx context.Context) error {
 		}
 		fresh = append(fresh, e.Name())
 	}
-	stale, err := m.b.staleOutputs(m.Image, fresh)
-	if err != nil {
-		return err
-	}
-	return m.b.remove(ctx, m.Image, stale)
+	return m.b.remove(ctx, m.Image, m.b.staleOutputs(m.Image, fresh))
 }
 
 func fileSize(fi fs.FileInfo) int64 {
