@@ -114,19 +114,12 @@ func (b *Builder) finish(err error) error {
 }
 
 // begin does what comes before the first image: what the options name is removed, clean scripts run, and sync scripts
-// bring sources up to date.
+// bring sources up to date. A build that must not make cached images fails before anything is touched.
 func (b *Builder) begin(ctx context.Context, plan *Plan) error {
-	o := b.Config.Options
-	for _, job := range plan.Jobs {
-		if job.Skip != "" || o.RerunBuildScripts {
-			continue
-		}
-		what := Cleaning{Cache: o.Force > 1, Packages: o.Force > 2, BuildDir: o.WipeBuildDir}
-		if err := b.clean(ctx, job.Image, what); err != nil {
-			return &ImageError{job.Image.Image, err}
-		}
-	}
 	if err := b.findCached(ctx, plan); err != nil {
+		return err
+	}
+	if err := b.cleanBefore(ctx, plan); err != nil {
 		return err
 	}
 	for _, job := range plan.Jobs {
@@ -204,8 +197,17 @@ func (b *Builder) job(ctx context.Context, job *Job) (err error) {
 	if err != nil {
 		return err
 	}
+	if !b.writesOutput(job.Image) {
+		b.UI.Infof(job.Image.Image, "ran the build scripts (%.1fs)", time.Since(start).Seconds())
+		return nil
+	}
 	b.UI.Infof(job.Image.Image, "built %s, %s (%.1fs)", job.Image.OutputPath(b.Config.Dir), ui.Bytes(size), time.Since(start).Seconds())
 	return nil
+}
+
+// writesOutput reports whether a build of an image ends with an output, and not with its build scripts.
+func (b *Builder) writesOutput(img *config.Image) bool {
+	return img.Format != config.FormatNone && !b.Config.Options.RerunBuildScripts
 }
 
 // workspaceParent returns the directory in which an image's workspace is made: WorkspaceDirectory=, else the user's

@@ -67,11 +67,8 @@ func (m *image) keptLayer(ctx context.Context, l layer) (*cache.Entry, error) {
 		return nil, err
 	}
 	if entry == nil {
-		if m.b.Config.Options.RerunBuildScripts {
-			return nil, &staleError{"--rerun-build-scripts", l.name, miss.Reason}
-		}
-		if m.Incremental == config.IncrementalStrict {
-			return nil, &staleError{"Incremental=strict", l.name, miss.Reason}
+		if err := m.mustBeCached(missingLayer{l.name, miss.Reason}); err != nil {
+			return nil, err
 		}
 		m.b.UI.Infof(m.Image.Image, "making the cached image %s: %s", l.name, miss.Reason)
 		if entry, err = m.makeLayer(ctx, store, l, in); err != nil {
@@ -117,8 +114,19 @@ func (e *staleError) Error() string {
 // Hint says what to do about it.
 func (e *staleError) Hint() string { return "build the image once with --incremental=yes --force" }
 
+// mustBeCached complains of a layer that has to be made, if a setting or option wants it to be there.
+func (m *image) mustBeCached(missing missingLayer) error {
+	switch {
+	case m.b.Config.Options.RerunBuildScripts:
+		return &staleError{"--rerun-build-scripts", missing.name, missing.reason}
+	case m.Incremental == config.IncrementalStrict:
+		return &staleError{"Incremental=strict", missing.name, missing.reason}
+	}
+	return nil
+}
+
 // findCached looks for the layers that are kept for later builds, to decide whether package metadata has to be brought
-// up to date: not if everything is there.
+// up to date: not if everything is there. It fails if a layer is not there that must be.
 func (b *Builder) findCached(ctx context.Context, plan *Plan) error {
 	b.cached = map[*config.Image]bool{}
 	b.allCached = true
@@ -127,10 +135,7 @@ func (b *Builder) findCached(ctx context.Context, plan *Plan) error {
 			continue
 		}
 		m := &image{Image: job.Image, b: b}
-		hit, err := m.isCached(ctx)
-		if errors.Is(err, fs.ErrNotExist) && job.readsOutputOf(b.Config) != nil {
-			hit, err = false, nil // it goes on top of an image that is not built yet
-		}
+		hit, err := m.isCached(ctx, job)
 		if err != nil {
 			return &ImageError{job.Image.Image, err}
 		}
@@ -140,14 +145,31 @@ func (b *Builder) findCached(ctx context.Context, plan *Plan) error {
 	return nil
 }
 
-// isCached reports whether all layers of the image that are kept for later builds are there and current.
-func (m *image) isCached(ctx context.Context) (bool, error) {
+// isCached reports whether all layers of the image that are kept for later builds are there and current, and stay. It
+// fails if they must be.
+func (m *image) isCached(ctx context.Context, job *Job) (bool, error) {
 	if !incremental(m.Image) {
 		return false, nil
 	}
+	if m.b.Config.Options.Force > 1 {
+		return false, m.mustBeCached(missingLayer{systemName(m.Image), forceRemoves})
+	}
 	missing, err := m.missingLayers(ctx)
-	return len(missing) == 0, err
+	if job.readsOutputOf(m.b.Config) != nil {
+		// It goes on top of an image that is built first, and only then can be said what is missing.
+		if errors.Is(err, fs.ErrNotExist) {
+			return false, nil
+		}
+		return len(missing) == 0, err
+	}
+	if err != nil || len(missing) == 0 {
+		return err == nil, err
+	}
+	return false, m.mustBeCached(missing[0])
 }
+
+// forceRemoves is why nothing is cached with --force given twice.
+const forceRemoves = "--force twice removes what is cached"
 
 // missingLayer is a layer that has to be made, and why.
 type missingLayer struct{ name, reason string }

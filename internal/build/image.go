@@ -59,9 +59,8 @@ func (b *Builder) image(ctx context.Context, img *config.Image, memory int64) (s
 	if err := os.Mkdir(m.outputs(), 0o755); err != nil {
 		return 0, err
 	}
-	// Sync scripts may have made packages since the repository was made, and what a first try in memory left is not for
-	// the second one.
-	if err := errors.Join(tree.RemoveAll(ctx, m.repositoryDir()), tree.RemoveAll(ctx, m.artifactDir())); err != nil {
+	// Sync scripts may have made packages since it was made.
+	if err := tree.RemoveAll(ctx, m.repositoryDir()); err != nil {
 		return 0, err
 	}
 
@@ -71,7 +70,7 @@ func (b *Builder) image(ctx context.Context, img *config.Image, memory int64) (s
 		m.makeBuildLayer,
 		m.runBuildScripts,
 	)
-	if err != nil || m.Format == config.FormatNone || m.b.Config.Options.RerunBuildScripts {
+	if err != nil || !b.writesOutput(img) {
 		return 0, err
 	}
 	err = inOrder(ctx,
@@ -235,11 +234,7 @@ func (m *image) publish(ctx context.Context) error {
 		}
 		fresh = append(fresh, e.Name())
 	}
-	stale, err := m.b.staleOutputs(m.Image, fresh)
-	if err != nil {
-		return err
-	}
-	return m.b.remove(ctx, m.Image, stale)
+	return m.b.remove(ctx, m.Image, m.b.staleOutputs(m.Image, fresh))
 }
 
 func fileSize(fi fs.FileInfo) int64 {

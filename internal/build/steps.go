@@ -112,7 +112,7 @@ func (m *image) layerSteps(ctx context.Context, job *Job) ([]Step, error) {
 		return all(StatusRun, "Incremental=no"), nil
 	}
 	if m.b.Config.Options.Force > 1 && !m.b.Config.Options.RerunBuildScripts {
-		return all(StatusMiss, "--force twice removes what is cached"), nil
+		return all(StatusMiss, forceRemoves), nil
 	}
 	if e := job.readsOutputOf(m.b.Config); e != nil {
 		return all(StatusRun, "it reads the output of image "+e.Image.Image+", which is built first"), nil
