@@ -11,7 +11,6 @@ package main
 
 import (
 	"bytes"
-	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -22,7 +21,6 @@ import (
 	"strings"
 
 	"github.com/mkosi-go/mkosi/bench/internal/measure"
-	"github.com/mkosi-go/mkosi/internal/distro"
 )
 
 var (
@@ -49,7 +47,7 @@ func main() {
 }
 
 func run() error {
-	mirror, err := hostMirror()
+	mirror, err := measure.Mirror()
 	if err != nil {
 		return err
 	}
@@ -170,20 +168,6 @@ func compileSeconds(work string) (float64, error) {
 		return 0, fmt.Errorf("reading what the compiler took: %w", err)
 	}
 	return float64(nanoseconds) / 1e9, os.Remove(found[0])
-}
-
-// hostMirror is where this machine gets Debian from.
-func hostMirror() (string, error) {
-	sources, err := distro.HostSources("/")
-	if err != nil {
-		return "", err
-	}
-	for _, s := range sources {
-		if len(s.URIs) > 0 && slices.Contains(s.Components, "main") && strings.HasSuffix(strings.TrimRight(s.URIs[0], "/"), "/debian") {
-			return s.URIs[0], nil
-		}
-	}
-	return "", errors.New("this machine's apt has no Debian mirror configured")
 }
 
 func report(theirs, ours []figures) error {

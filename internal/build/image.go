@@ -59,8 +59,9 @@ func (b *Builder) image(ctx context.Context, img *config.Image, memory int64) (s
 	if err := os.Mkdir(m.outputs(), 0o755); err != nil {
 		return 0, err
 	}
-	// Sync scripts may have made packages since it was made.
-	if err := tree.RemoveAll(ctx, m.repositoryDir()); err != nil {
+	// Sync scripts may have made packages since the repository was made, and what a first try in memory left is not for
+	// the second one.
+	if err := errors.Join(tree.RemoveAll(ctx, m.repositoryDir()), tree.RemoveAll(ctx, m.artifactDir())); err != nil {
 		return 0, err
 	}
 

@@ -12,6 +12,7 @@ import (
 
 	"github.com/mkosi-go/mkosi/internal/config"
 	"github.com/mkosi-go/mkosi/internal/output"
+	"github.com/mkosi-go/mkosi/internal/script"
 )
 
 // Plan is what a build will do, before anything is done.
@@ -89,7 +90,7 @@ func needs(cfg *config.Config, job *Job, earlier []*Job) []*Job {
 		})
 		// Packages that build scripts make are for the images after theirs.
 		reads = reads || len(job.Image.VolatilePackages) > 0 && len(e.Image.BuildScripts) > 0
-		if reads || hasScripts(job.Image) || slices.Contains(dependencies(job.Image), e.Image.Image) {
+		if reads || len(scripts(job.Image)) > 0 || slices.Contains(dependencies(job.Image), e.Image.Image) {
 			list = append(list, e)
 		}
 	}
@@ -116,9 +117,10 @@ func inputPaths(img *config.Image) []string {
 	return paths
 }
 
-func hasScripts(img *config.Image) bool {
-	return len(img.SyncScripts)+len(img.PrepareScripts)+len(img.BuildScripts)+len(img.PostInstallationScripts)+
-		len(img.FinalizeScripts)+len(img.PostOutputScripts) > 0
+// scripts are the scripts that a build of an image runs.
+func scripts(img *config.Image) []string {
+	return slices.Concat(img.SyncScripts, img.PrepareScripts, img.BuildScripts, img.PostInstallationScripts,
+		img.FinalizeScripts, img.PostOutputScripts)
 }
 
 // within reports whether path is dir or lies below it.
@@ -157,6 +159,11 @@ func check(cfg *config.Config, img *config.Image, earlier []*Job) []error {
 	}
 	if img.BuildSourcesEphemeral == config.BuildSourcesEphemeralBuildcache && img.BuildDirectory == "" {
 		add("create the directory mkosi.builddir, or set BuildDirectory=", "BuildSourcesEphemeral=buildcache needs BuildDirectory=")
+	}
+	for _, path := range scripts(img) {
+		if e := script.CheckExecutable(path); e != nil && !img.MakeScriptsExecutable {
+			add(e.Hint(), "%w", e)
+		}
 	}
 	if err := output.Check(img); err != nil {
 		add("", "%w", err)

@@ -102,7 +102,7 @@ func (m *image) scriptView(ctx context.Context, r scriptRun) (*script.View, erro
 		return v, nil
 	}
 	v.Root = m.root
-	v.PackageDir, v.ArtifactDir = m.b.work.Path(packagesDir), m.work+artifactsSuffix
+	v.PackageDir, v.ArtifactDir = m.b.work.Path(packagesDir), m.artifactDir()
 	for _, dir := range []string{v.PackageDir, v.ArtifactDir} {
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			return nil, fmt.Errorf("making a directory for scripts: %w", err)
@@ -124,12 +124,11 @@ func (m *image) scriptView(ctx context.Context, r scriptRun) (*script.View, erro
 	return v, nil
 }
 
-const (
-	// packagesDir of the build's workspace is $PACKAGEDIR, which all images share.
-	packagesDir = ".packages"
-	// artifactsSuffix makes $ARTIFACTDIR of an image out of its workspace, which it outlives.
-	artifactsSuffix = ".artifacts"
-)
+// packagesDir of the build's workspace is $PACKAGEDIR, which all images share.
+const packagesDir = ".packages"
+
+// artifactDir is $ARTIFACTDIR.
+func (m *image) artifactDir() string { return m.b.work.Path("." + m.Image.Image + ".artifacts") }
 
 // prepare runs the prepare scripts; stage is "final" for the image and "build" for the overlay of the build packages.
 func (m *image) prepare(ctx context.Context, stage string) error {

@@ -19,6 +19,15 @@ func (e *NotExecutableError) Hint() string {
 	return fmt.Sprintf("run chmod +x %s, or set MakeScriptsExecutable=yes", e.Script)
 }
 
+// CheckExecutable returns an error for a script that is there and lacks the permission to be run.
+func CheckExecutable(script string) *NotExecutableError {
+	fi, err := os.Stat(script)
+	if err != nil || !fi.Mode().IsRegular() || fi.Mode()&0o111 != 0 {
+		return nil
+	}
+	return &NotExecutableError{Script: script}
+}
+
 // makeExecutable makes sure that a script can be run, if it has to and may by giving its owner the permission.
 func makeExecutable(script string, may bool) error {
 	fi, err := os.Stat(script)
