@@ -73,8 +73,10 @@ func TestSignalsInConfigure(t *testing.T) {
 			if test.group {
 				pid = -pid
 			}
-			if len(marked(t, mark)) < 3 {
-				t.Errorf("only %v run", marked(t, mark))
+			for deadline := time.Now().Add(20 * time.Second); len(marked(t, mark)) < 3; time.Sleep(10 * time.Millisecond) {
+				if time.Now().After(deadline) {
+					t.Fatalf("only %v run", marked(t, mark))
+				}
 			}
 			begin := time.Now()
 			if err := syscall.Kill(pid, test.signal); err != nil {
@@ -134,7 +136,6 @@ func startStubborn(t *testing.T, dir string) (*exec.Cmd, *bytes.Buffer) {
 			t.Fatal(err)
 		}
 		if bytes.Contains(b, []byte("script is up")) {
-			time.Sleep(100 * time.Millisecond) // for what it starts in the background
 			return cmd, bytes.NewBuffer(b)
 		}
 		if time.Now().After(deadline) {
