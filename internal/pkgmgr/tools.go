@@ -71,7 +71,7 @@ func (a *Apt) Tools(network bool) (*Tools, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := &Tools{Ops: append(a.stateOps(), sandbox.Bind(a.lockFile(), toolsLock))}
+	t := &Tools{Ops: append(a.stateOps(), sandbox.BindReadOnly(a.lockFile(), toolsLock))}
 	var aptOptions []string
 	network = network && !a.Offline
 	if network {
