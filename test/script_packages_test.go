@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -201,4 +202,33 @@ func TestDebOffline(t *testing.T) {
 	img.apt.MetadataDir = t.TempDir()
 	hinted(img.apt.Bootstrap(t.Context(), t.TempDir(), nil), "metadata is not in the cache")
 	hinted(img.apt.Install(t.Context(), root, []string{"absent"}), "metadata is not in the cache")
+}
+
+// TestScriptPackagesCache changes the package caches from a script, and finds them as they were.
+func TestScriptPackagesCache(t *testing.T) {
+	img := newScriptImage(t, file("extra", "1"))
+	out, err := img.run(t, script.Prepare, false, `set -e
+mkosi-install extra
+test -e /var/cache/apt/archives/extra*.deb
+for d in /var/lib/apt/lists /var/cache/apt /var/cache/apt/archives; do touch $d/poison; done
+for f in /var/lib/apt/lists/*_Packages /var/cache/apt/archives/*.deb; do echo poison >>$f; done
+`)
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	for _, dir := range []string{img.apt.MetadataDir, img.apt.PackageDir} {
+		err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+			if err != nil || !d.Type().IsRegular() {
+				return err
+			}
+			data, err := os.ReadFile(path)
+			if d.Name() == "poison" || bytes.Contains(data, []byte("poison")) || strings.HasPrefix(d.Name(), "extra") {
+				t.Errorf("a script changed %s", path)
+			}
+			return err
+		})
+		if err != nil {
+			t.Error(err)
+		}
+	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -114,9 +115,28 @@ func (m *image) installVolatilePackages(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	dirs := slices.Concat(m.VolatilePackageDirectories, []string{m.b.work.Path(packagesDir)})
+	built := m.b.work.Path(packagesDir)
+	if err := checkBuiltPackages(built); err != nil {
+		return err
+	}
+	dirs := slices.Concat(m.VolatilePackageDirectories, []string{built})
 	if err := apt.AddPackages(ctx, dirs); err != nil {
 		return fmt.Errorf("reading VolatilePackageDirectories= and the packages that build scripts made: %w", err)
 	}
 	return m.install(apt, list(m.VolatilePackages), func() error { return apt.Install(ctx, m.root, m.VolatilePackages) })
+}
+
+// checkBuiltPackages refuses what scripts left in $PACKAGEDIR that is called like a package and is none: a link may lead to
+// files that no script could read.
+func checkBuiltPackages(dir string) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("listing the packages that scripts made: %w", err)
+	}
+	for _, e := range entries {
+		if filepath.Ext(e.Name()) == ".deb" && !e.Type().IsRegular() {
+			return fmt.Errorf("a script has left %s in $PACKAGEDIR, which is not a regular file", e.Name())
+		}
+	}
+	return nil
 }

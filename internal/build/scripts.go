@@ -2,7 +2,9 @@ package build
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path"
 	"path/filepath"
@@ -168,13 +170,29 @@ func (m *image) openSources(kind script.Kind) ([]sandbox.Op, error) {
 		}
 		layers := sandbox.OverlayLayers{Lower: []string{t.Source}, Upper: changes, Work: changes + workSuffix}
 		for _, dir := range []string{layers.Upper, layers.Work} {
-			if err := os.MkdirAll(dir, 0o755); err != nil {
+			if err := makeChangesDir(dir); err != nil {
 				return nil, fmt.Errorf("making an overlay over the source %s: %w", t.Source, err)
 			}
 		}
 		ops = append(ops, sandbox.Overlay(layers, t.Target))
 	}
 	return ops, nil
+}
+
+// makeChangesDir makes sure that there is a directory for what scripts change. An earlier build script may have put a link
+// in its place, so that changes would go to files outside.
+func makeChangesDir(dir string) error {
+	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
+		return err
+	}
+	if err := os.Mkdir(dir, 0o755); !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	fi, err := os.Lstat(dir)
+	if err == nil && !fi.IsDir() {
+		err = fmt.Errorf("%s is not a directory, a build script must have replaced it", dir)
+	}
+	return err
 }
 
 // keptSources begins the names of directories in the build directory that keep what build scripts change in a source

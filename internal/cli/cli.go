@@ -11,6 +11,7 @@ import (
 	"os/signal"
 	"runtime/debug"
 	"syscall"
+	"time"
 
 	"github.com/mkosi-go/mkosi/internal/build"
 	"github.com/mkosi-go/mkosi/internal/config"
@@ -84,7 +85,7 @@ func Main(args []string) (code int) {
 		}
 	}()
 
-	ctx, stop := signalContext()
+	ctx, stop := signalContext(lastResort)
 	defer stop()
 	dir, err := os.Getwd()
 	if err != nil {
@@ -104,8 +105,13 @@ type signalError struct{ signal syscall.Signal }
 
 func (e signalError) Error() string { return "interrupted (" + e.signal.String() + ")" }
 
-// signalContext returns a context that the usual signals end; a second one kills the program at once.
-func signalContext() (context.Context, func()) {
+// lastResort is how long the program may take to end by itself after a signal. Commands are killed long before; this is for
+// what nobody can cancel, such as a file system that does not answer.
+const lastResort = 5 * time.Second
+
+// signalContext returns a context that the usual signals end; a second one kills the program at once, and without that
+// the first one does after a while.
+func signalContext(patience time.Duration) (context.Context, func()) {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	ch := make(chan os.Signal, 1)
 	signal.Notify(ch, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
@@ -116,6 +122,8 @@ func signalContext() (context.Context, func()) {
 		}
 		signal.Stop(ch)
 		cancel(signalError{sig.(syscall.Signal)})
+		time.Sleep(patience)
+		_ = syscall.Kill(os.Getpid(), sig.(syscall.Signal))
 	}()
 	return ctx, func() { signal.Stop(ch); cancel(nil) }
 }

@@ -12,7 +12,7 @@ import (
 // ScriptCommand is the whole life of this program when a life-cycle script calls it as the command name, such as
 // mkosi-chroot: see [script.Invoked]. It returns the exit code, which is that of what the command runs.
 func ScriptCommand(name string, args []string) int {
-	ctx, stop := signalContext()
+	ctx, stop := signalContext(lastResort)
 	defer stop()
 	err := script.Run(ctx, name, args)
 	var exit *sandbox.ExitError

@@ -86,7 +86,7 @@ type builder struct {
 
 // write creates the image file and fills it.
 func (b *builder) write(ctx context.Context) (err error) {
-	f, err := os.OpenFile(b.Path, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o644)
+	f, err := os.OpenFile(b.Path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o644)
 	if err != nil {
 		return err
 	}

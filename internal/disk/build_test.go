@@ -56,6 +56,9 @@ func extension(t *testing.T, mode VerityMode) Options {
 
 func build(t *testing.T, o Options) (*Result, []byte) {
 	t.Helper()
+	if err := os.Remove(o.Path); err != nil && !os.IsNotExist(err) {
+		t.Fatal(err)
+	}
 	r, err := Build(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)

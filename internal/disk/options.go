@@ -10,7 +10,7 @@ import (
 
 // Options says what Build writes and from what.
 type Options struct {
-	// Path is the image file. Build creates it, or truncates it when it
+	// Path is the image file. Build creates it; it is an error if it
 	// exists, and leaves removing it after an error to the caller.
 	Path string
 

@@ -2,8 +2,11 @@
 package output
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -17,7 +20,8 @@ type Request struct {
 	Image *config.Image
 	// Root is the finished tree.
 	Root string
-	// Dir is an empty directory for the outputs. They get their final names there; the caller moves them into place.
+	// Dir is a directory for the outputs. They get their final names there; the caller moves them into place. Scripts may
+	// have left files of their own in it.
 	Dir string
 	// OwnsRoot says that Root lies on Dir's file system and may be moved away.
 	OwnsRoot bool
@@ -46,6 +50,10 @@ func Write(ctx context.Context, r Request) ([]string, error) {
 	}
 	name := r.Image.OutputName()
 	path := filepath.Join(r.Dir, name)
+	// A script may have made it, as a link to a file outside, say.
+	if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("writing %s: %w", name, cmp.Or(err, errors.New("a script has left a file of that name in $OUTPUTDIR")))
+	}
 	if err := write(ctx, r, path); err != nil {
 		return nil, fmt.Errorf("writing %s: %w", name, err)
 	}

@@ -95,3 +95,38 @@ func TestExtensionPartitions(t *testing.T) {
 		}
 	}
 }
+
+// A script has left a link where the output goes. It is not followed.
+func TestWriteFollowsNoLink(t *testing.T) {
+	for _, img := range []config.Image{
+		{Format: config.FormatDirectory, Output: "image"},
+		{Format: config.FormatCPIO, Output: "image", CompressOutput: config.CompressionNone},
+		{Format: config.FormatDisk, Output: "image", Architecture: "x86-64"},
+		{Format: config.FormatSysext, Output: "image", Architecture: "x86-64"},
+	} {
+		r := request(t, img)
+		outside := t.TempDir()
+		victim := filepath.Join(outside, "victim")
+		if err := os.WriteFile(victim, []byte("precious"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		target := victim
+		if img.Format == config.FormatDirectory {
+			target, r.OwnsRoot = outside, false
+		}
+		if err := os.Symlink(target, filepath.Join(r.Dir, img.OutputName())); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := Write(t.Context(), r); err == nil || !strings.Contains(err.Error(), "$OUTPUTDIR") {
+			t.Errorf("%s: got %v", img.Format, err)
+		}
+		entries, err := os.ReadDir(outside)
+		if err != nil || len(entries) != 1 {
+			t.Errorf("%s: outside there are %v, %v", img.Format, entries, err)
+		}
+		fi, err := os.Stat(victim)
+		if err != nil || fi.Size() != int64(len("precious")) || fi.Mode().Perm() != 0o600 {
+			t.Errorf("%s: the link was followed: %v, %v", img.Format, fi, err)
+		}
+	}
+}

@@ -260,7 +260,7 @@ func (a *Apt) toolEnvironment() []string {
 // ops assemble the sandbox: the tools, the prepared /etc, the caches and the
 // tree.
 func (a *Apt) ops(root string, scripts bool) []sandbox.Op {
-	ops := a.stateOps()
+	ops := a.stateOps(a.cacheOps()...)
 	if a.Programs != nil {
 		ops = append(ops, a.Programs...)
 	} else {
@@ -278,15 +278,12 @@ func (a *Apt) ops(root string, scripts bool) []sandbox.Op {
 }
 
 // stateOps show the prepared /etc and what apt keeps outside of trees.
-func (a *Apt) stateOps() []sandbox.Op {
-	ops := []sandbox.Op{
+func (a *Apt) stateOps(caches ...sandbox.Op) []sandbox.Op {
+	ops := append([]sandbox.Op{
 		sandbox.BindReadOnly(a.Etc, "/etc"),
 		sandbox.Dir("/var/lib/apt", 0o755),
 		sandbox.Dir("/var/log/apt", 0o755),
-		sandbox.Bind(a.listsDir(), sandboxLists),
-		sandbox.Bind(a.aptCacheDir(), sandboxCache),
-		sandbox.Bind(a.archivesDir(), sandboxArchives),
-	}
+	}, caches...)
 	if a.RepositoryDir != "" {
 		ops = append(ops, sandbox.BindReadOnly(a.RepositoryDir, sandboxRepository))
 	}
@@ -294,6 +291,15 @@ func (a *Apt) stateOps() []sandbox.Op {
 		ops = append(ops, sandbox.BindReadOnly(dir, dir))
 	}
 	return ops
+}
+
+// cacheOps show the caches.
+func (a *Apt) cacheOps() []sandbox.Op {
+	return []sandbox.Op{
+		sandbox.Bind(a.listsDir(), sandboxLists),
+		sandbox.Bind(a.aptCacheDir(), sandboxCache),
+		sandbox.Bind(a.archivesDir(), sandboxArchives),
+	}
 }
 
 // imageOps let the image's programs run below BuildRoot, and tools outside

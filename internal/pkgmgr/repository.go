@@ -1,6 +1,7 @@
 package pkgmgr
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
@@ -87,11 +88,15 @@ func escape(p string) string {
 	return string(b)
 }
 
-// place makes target a copy of source, a hard link where possible.
+// place makes target a copy of source, a hard link where possible. Opening anything but a regular file might wait for
+// ever, as it does for a pipe.
 func place(source, target string) error {
 	source, err := filepath.EvalSymlinks(source)
 	if err != nil {
 		return err
+	}
+	if fi, err := os.Lstat(source); err != nil || !fi.Mode().IsRegular() {
+		return cmp.Or(err, fmt.Errorf("%s is not a regular file", source))
 	}
 	if err := os.Remove(target); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err

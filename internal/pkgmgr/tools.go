@@ -71,7 +71,11 @@ func (a *Apt) Tools(network bool) (*Tools, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := &Tools{Ops: append(a.stateOps(), sandbox.Bind(a.lockFile(), toolsLock))}
+	caches, err := a.privateCacheOps()
+	if err != nil {
+		return nil, fmt.Errorf("making a directory for the packages of scripts: %w", err)
+	}
+	t := &Tools{Ops: append(a.stateOps(caches...), sandbox.BindReadOnly(a.lockFile(), toolsLock))}
 	var aptOptions []string
 	network = network && !a.Offline
 	if network {
@@ -146,3 +150,27 @@ func touch(path string) error {
 }
 
 func (a *Apt) lockFile() string { return filepath.Join(a.PackageDir, ".lock") }
+
+// privateCacheOps show the caches to scripts, whose changes the caches never get: other projects install from them, and apt
+// checks no signature of an index a second time, and nothing but the size of a package that it has already.
+func (a *Apt) privateCacheOps() ([]sandbox.Op, error) {
+	// Packages may be too large for the memory. This is in the workspace, and goes with it.
+	dir, err := os.MkdirTemp(filepath.Dir(a.Etc), "script-packages-")
+	if err != nil {
+		return nil, err
+	}
+	archives := sandbox.OverlayLayers{Lower: []string{a.archivesDir()}, Upper: filepath.Join(dir, "upper"), Work: filepath.Join(dir, "work")}
+	for _, d := range []string{archives.Upper, archives.Work} {
+		if err := os.Mkdir(d, 0o755); err != nil {
+			return nil, err
+		}
+	}
+	inMemory := func(dir string) sandbox.OverlayLayers {
+		return sandbox.OverlayLayers{Lower: []string{dir}, Ephemeral: true}
+	}
+	return []sandbox.Op{
+		sandbox.Overlay(inMemory(a.listsDir()), sandboxLists),
+		sandbox.Overlay(inMemory(a.aptCacheDir()), sandboxCache),
+		sandbox.Overlay(archives, sandboxArchives),
+	}, nil
+}
