@@ -12,6 +12,7 @@ import (
 
 	"github.com/mkosi-go/mkosi/internal/config"
 	"github.com/mkosi-go/mkosi/internal/output"
+	"github.com/mkosi-go/mkosi/internal/script"
 )
 
 // Plan is what a build will do, before anything is done.
@@ -161,6 +162,7 @@ func check(cfg *config.Config, img *config.Image, earlier []*Job) []error {
 	if err := output.Check(img); err != nil {
 		add("", "%w", err)
 	}
+	checkScripts(img, add)
 	for _, base := range img.BaseTrees {
 		checkBaseTree(cfg, base, earlier, add)
 	}
@@ -175,6 +177,21 @@ func check(cfg *config.Config, img *config.Image, earlier []*Job) []error {
 		}
 	}
 	return problems
+}
+
+// checkScripts complains of scripts that cannot be run, before any of them is. Configure scripts have run by then.
+func checkScripts(img *config.Image, add func(hint, format string, args ...any)) {
+	for _, path := range slices.Concat(img.CleanScripts, img.SyncScripts, img.PrepareScripts, img.BuildScripts,
+		img.PostInstallationScripts, img.FinalizeScripts, img.PostOutputScripts) {
+		err := script.CheckExecutable(path, img.MakeScriptsExecutable)
+		var not *script.NotExecutableError
+		switch {
+		case errors.As(err, &not):
+			add(not.Hint(), "%w", err)
+		case err != nil:
+			add("", "%w", err)
+		}
+	}
 }
 
 // checkRerun complains if the build scripts of an image cannot run again on what an earlier build kept.
