@@ -179,3 +179,17 @@ func TestPlanChecksScripts(t *testing.T) {
 		t.Errorf("with MakeScriptsExecutable=yes: %v", err)
 	}
 }
+
+// With BuildSourcesEphemeral=buildcache, changes to two sources of one name would go to the same place.
+func TestPlanChecksKeptSources(t *testing.T) {
+	cfg := tutorial(t.TempDir())
+	img := cfg.Images[0]
+	img.BuildSourcesEphemeral, img.BuildDirectory = config.BuildSourcesEphemeralBuildcache, cfg.Dir
+	for second, wantErr := range map[string]bool{"/b/src": true, "/b/other": false} {
+		img.BuildSources = []config.Tree{{Source: "/a/src", Target: "a"}, {Source: second, Target: "b"}}
+		var problem *ConfigError
+		if _, err := NewPlan(cfg); errors.As(err, &problem) != wantErr {
+			t.Errorf("/a/src and %s: %v, want an error: %v", second, err, wantErr)
+		}
+	}
+}
