@@ -182,6 +182,7 @@ func TestDebPackageDirectories(t *testing.T) {
 
 // TestDebFailures checks what a user is told when something is wrong.
 func TestDebFailures(t *testing.T) {
+	t.Parallel() // most of the time it waits
 	dir := t.TempDir()
 	server := debServer(t, dir)
 	request := distro.Request{Release: "kali-rolling", Mirror: server}

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -87,34 +88,51 @@ func mounts(t *testing.T) []string {
 	return strings.Split(string(b), "\n")
 }
 
-// processes lists the running processes of the program under test, and all below it.
-func processes(t *testing.T) []string {
+// descendants lists the processes that were started by the tests and those that they started, as none of them can get
+// away from the tests; see isolate. Those that have ended are none.
+func descendants(t *testing.T) []string {
 	t.Helper()
-	pids, err := filepath.Glob("/proc/[0-9]*")
+	stats, err := filepath.Glob("/proc/[0-9]*/stat")
 	if err != nil {
 		t.Fatal(err)
 	}
+	children, words := map[string][]string{}, map[string]string{}
+	for _, name := range stats {
+		b, err := os.ReadFile(name)
+		if err != nil {
+			continue // it has ended
+		}
+		// The name, in parentheses, may have anything in it.
+		pid, rest := filepath.Base(filepath.Dir(name)), string(b[bytes.LastIndexByte(b, ')')+1:])
+		fields := strings.Fields(rest)
+		children[fields[1]] = append(children[fields[1]], pid)
+		if state := fields[0]; state != "Z" {
+			cmdline, _ := os.ReadFile(filepath.Join("/proc", pid, "cmdline"))
+			words[pid] = fmt.Sprintf("%s %s", pid, bytes.ReplaceAll(cmdline, []byte{0}, []byte{' '}))
+		}
+	}
 	var list []string
-	for _, p := range pids {
-		root, _ := os.Readlink(filepath.Join(p, "root"))
-		exe, _ := os.Readlink(filepath.Join(p, "exe"))
-		if root != "/" && root != "" || strings.HasPrefix(exe, binary) {
-			cmdline, _ := os.ReadFile(filepath.Join(p, "cmdline"))
-			list = append(list, fmt.Sprintf("%s %s %s", filepath.Base(p), exe, bytes.ReplaceAll(cmdline, []byte{0}, []byte{' '})))
+	for parents := []string{strconv.Itoa(os.Getpid())}; len(parents) > 0; parents = parents[1:] {
+		for _, pid := range children[parents[0]] {
+			parents = append(parents, pid)
+			if words[pid] != "" {
+				list = append(list, words[pid])
+			}
 		}
 	}
 	return list
 }
 
-// leavesNothing returns a function that checks that no mount and no process came up since.
+// leavesNothing returns a function that checks that no mount and no process came up since. The test must not run beside
+// others.
 func leavesNothing(t *testing.T) func() {
 	t.Helper()
-	before, running := mounts(t), processes(t)
+	before, running := mounts(t), descendants(t)
 	return func() {
 		t.Helper()
 		var left []string
 		for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(50 * time.Millisecond) {
-			left = slices.DeleteFunc(processes(t), func(p string) bool { return slices.Contains(running, p) })
+			left = slices.DeleteFunc(descendants(t), func(p string) bool { return slices.Contains(running, p) })
 			if len(left) == 0 || time.Now().After(deadline) {
 				break
 			}
@@ -175,8 +193,8 @@ func TestBadConfiguration(t *testing.T) {
 			[]string{"Overlay=yes needs BaseTrees="},
 		},
 		"not supported yet": {
-			map[string]string{"mkosi.conf": debianDirectory + "[Content]\nBuildPackages=gcc\n"},
-			[]string{"BuildPackages", "not supported yet", "mkosi.conf:8"},
+			map[string]string{"mkosi.conf": debianDirectory + "ManifestFormat=json\n"},
+			[]string{"ManifestFormat= is not supported yet", "mkosi.conf:7"},
 		},
 		"dependency cycle": {
 			map[string]string{
@@ -224,34 +242,41 @@ func TestFullDisk(t *testing.T) {
 	nothingLeft()
 }
 
-// A mirror that refuses connections, and one that takes them and says nothing.
-func TestDeadMirror(t *testing.T) {
-	silent, err := net.Listen("tcp", "127.0.0.1:0")
+// A mirror that refuses connections.
+func TestRefusingMirror(t *testing.T) {
+	nothingLeft := leavesNothing(t)
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer silent.Close()
-	refusing, err := net.Listen("tcp", "127.0.0.1:0")
+	listener.Close()
+	buildFromDeadMirror(t, listener.Addr().String())
+	nothingLeft()
+}
+
+// A mirror that takes connections and says nothing. As there is nothing to do but to wait, other tests run meanwhile.
+func TestSilentMirror(t *testing.T) {
+	t.Parallel()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	refused := refusing.Addr().String()
-	refusing.Close()
-	for name, addr := range map[string]string{"refuses": refused, "is silent": silent.Addr().String()} {
-		t.Run(name, func(t *testing.T) {
-			nothingLeft := leavesNothing(t)
-			dir := newProject(t, map[string]string{"mkosi.conf": debianDirectory})
-			untouched := previous(t, dir, "image")
-			cmd := mkosi(dir, "--force", "--cache-directory", t.TempDir(), "--mirror", "http://"+addr+"/debian")
-			start := time.Now()
-			oneMessage(t, run(t, cmd), exitFailed, addr, "hint:")
-			if took := time.Since(start); took > 2*time.Minute {
-				t.Errorf("took %v to give up", took)
-			}
-			untouched()
-			nothingLeft()
-		})
+	defer listener.Close()
+	start := time.Now()
+	buildFromDeadMirror(t, listener.Addr().String())
+	if took := time.Since(start); took > 2*time.Minute {
+		t.Errorf("took %v to give up", took)
 	}
+}
+
+// buildFromDeadMirror builds an image from a mirror at an address, which has to fail for that.
+func buildFromDeadMirror(t *testing.T, addr string) {
+	t.Helper()
+	dir := newProject(t, map[string]string{"mkosi.conf": debianDirectory})
+	untouched := previous(t, dir, "image")
+	cmd := mkosi(dir, "--force", "--cache-directory", t.TempDir(), "--mirror", "http://"+addr+"/debian")
+	oneMessage(t, run(t, cmd), exitFailed, addr, "hint:")
+	untouched()
 }
 
 // running starts a build in a process group of its own and returns once it unpacks packages.
@@ -266,7 +291,7 @@ func running(t *testing.T, dir string) (cmd *exec.Cmd, stderr *bytes.Buffer, wai
 	}
 	// The install is under way when the tree in the staging directory has files.
 	for deadline := time.Now().Add(2 * time.Minute); ; time.Sleep(20 * time.Millisecond) {
-		found, err := filepath.Glob(filepath.Join(dir, "mkosi.output/.mkosi-*/root/usr/bin/*"))
+		found, err := filepath.Glob(filepath.Join(dir, "mkosi.output/.mkosi-*/system/usr/bin/*"))
 		if err != nil {
 			t.Fatal(err)
 		}

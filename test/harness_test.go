@@ -11,11 +11,14 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/mkosi-go/mkosi/internal/distro"
 )
@@ -37,6 +40,10 @@ var sharedDir string
 
 func TestMain(m *testing.M) {
 	os.Exit(func() int {
+		if err := isolate(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
 		dir, err := os.MkdirTemp("/var/tmp", "mkosi-test-")
 		if err != nil {
 			fmt.Fprintln(os.Stderr, err)
@@ -50,6 +57,30 @@ func TestMain(m *testing.M) {
 		sharedDir = dir
 		return m.Run()
 	}())
+}
+
+// isolate lets the tests see which mounts and processes the programs that they run leave behind, whatever else happens on
+// this machine: it gives them a mount namespace of their own, and makes every process whose parent ended their child.
+func isolate() error {
+	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
+		return fmt.Errorf("becoming the parent of orphans: %w", err)
+	}
+	own, err := os.Readlink("/proc/self/ns/mnt")
+	if err != nil {
+		return err
+	}
+	if parents, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/mnt", os.Getppid())); err != nil || parents != own {
+		return err
+	}
+	// A namespace is a thread's, and all threads of what it executes have it.
+	runtime.LockOSThread()
+	if err := unix.Unshare(unix.CLONE_NEWNS); err != nil {
+		return fmt.Errorf("making a mount namespace: %w", err)
+	}
+	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
+		return fmt.Errorf("detaching the mounts from the machine's: %w", err)
+	}
+	return os.NewSyscallError("execve", unix.Exec("/proc/self/exe", os.Args, os.Environ()))
 }
 
 // result is how a program ended.
@@ -173,6 +204,28 @@ var tutorial = sync.OnceValues(func() (string, error) {
 	}
 	return dir, nil
 })
+
+// debianBase builds the tree of a Debian without any packages but the essential ones once.
+var debianBase = sync.OnceValues(func() (string, error) {
+	dir := filepath.Join(sharedDir, "base")
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		return "", err
+	}
+	if out, err := mkosi(dir, "--distribution=debian", "--release=trixie", "--format=directory", "--output=base", "--source-date-epoch", testEpoch).CombinedOutput(); err != nil {
+		return "", fmt.Errorf("building the base tree: %w\n%s", err, out)
+	}
+	return filepath.Join(dir, "base"), nil
+})
+
+// withBase puts the path of the Debian base tree in the place of @BASE@ in a configuration.
+func withBase(t *testing.T, conf string) string {
+	t.Helper()
+	base, err := debianBase()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.ReplaceAll(conf, "@BASE@", base)
+}
 
 // tutorialDir is the directory of the tutorial, built.
 func tutorialDir(t *testing.T) string {

@@ -49,8 +49,11 @@ func TestSandboxSubordinateIDs(t *testing.T) {
 	}
 	const script = `set -e
 for f in /etc/subuid /etc/subgid; do mount --bind "$0" $f; done
-exec setpriv --reuid=65534 --regid=65534 --clear-groups "$1" "$2"`
-	out, err := exec.Command("unshare", "--mount", "sh", "-c", script, ids, probe, files).CombinedOutput()
+shift; exec setpriv --reuid=65534 --regid=65534 --clear-groups "$@"`
+	testStaleStaging(t, files, func(how string) error {
+		return exec.Command("unshare", "--mount", "sh", "-c", script, ids, "-", probe, files, how).Run()
+	})
+	out, err := exec.Command("unshare", "--mount", "sh", "-c", script, ids, "-", probe, files).CombinedOutput()
 	want := "user namespace true, single user false\n1:65534\n1:65534"
 	if err != nil || strings.TrimSpace(string(out)) != want {
 		t.Fatalf("got %s and %v, want %s", out, err, want)
@@ -64,6 +67,24 @@ exec setpriv --reuid=65534 --regid=65534 --clear-groups "$1" "$2"`
 		st := info.Sys().(*syscall.Stat_t)
 		if st.Uid != 500000 || st.Gid != 500000+65533 {
 			t.Errorf("%s belongs to %d:%d outside", name, st.Uid, st.Gid)
+		}
+	}
+}
+
+// testStaleStaging looks whether what a killed process staged, with files of the
+// user's subordinate IDs in it, is removed by the next one.
+func testStaleStaging(t *testing.T, dir string, probe func(how string) error) {
+	t.Helper()
+	for _, step := range []struct {
+		how  string
+		left int
+		ok   bool
+	}{{"die", 1, false}, {"die", 1, false}, {"stage", 0, true}} {
+		if err := probe(step.how); (err == nil) != step.ok {
+			t.Errorf("%s: %v", step.how, err)
+		}
+		if left, err := filepath.Glob(filepath.Join(dir, ".mkosi-*")); err != nil || len(left) != step.left {
+			t.Errorf("%s leaves %v, %v, want %d", step.how, left, err, step.left)
 		}
 	}
 }

@@ -262,27 +262,32 @@ func TestExtensionOfFiles(t *testing.T) {
 	}
 }
 
-// Two builds of the same inputs are the same bytes, each of the outputs.
+// Builds of the same inputs are the same bytes, each of the outputs, whether or not the system comes from the cache.
 func TestTutorialIsReproducible(t *testing.T) {
 	first := tutorialDir(t)
 	dir := filepath.Join(t.TempDir(), "again")
 	if err := prepareTutorial(dir); err != nil {
 		t.Fatal(err)
 	}
-	for _, args := range [][]string{{"--force"}, {"--profile", "initrd"}} {
-		cmd := mkosi(dir, append(args, "--source-date-epoch", testEpoch)...)
-		// Nor does the user's umask make a difference to what is in an image.
-		must(t, exec.Command("sh", append([]string{"-c", `umask 077; exec "$@"`, "sh"}, cmd.Args...)...))
-	}
-	diffs, err := tree.Compare(t.Context(), filepath.Join(first, "mkosi.output"), filepath.Join(dir, "mkosi.output"), tree.CompareOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, d := range diffs {
-		// The outputs themselves are files of today and of this user; what is in them is what counts.
-		if (d.What == "mtime" || d.What == "mode") && !strings.Contains(d.Path, "/") && d.Path != "base" {
-			continue
+	again := func(t *testing.T, options ...string) {
+		for _, args := range [][]string{{"--force"}, {"--profile", "initrd"}} {
+			cmd := mkosi(dir, slices.Concat(args, []string{"--source-date-epoch", testEpoch}, options)...)
+			// Nor does the user's umask make a difference to what is in an image.
+			must(t, exec.Command("sh", append([]string{"-c", `umask 077; exec "$@"`, "sh"}, cmd.Args...)...))
 		}
-		t.Errorf("%s: %s: %s, then %s", d.Path, d.What, d.A, d.B)
+		diffs, err := tree.Compare(t.Context(), filepath.Join(first, "mkosi.output"), filepath.Join(dir, "mkosi.output"), tree.CompareOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, d := range diffs {
+			// The outputs themselves are files of today and of this user; what is in them is what counts.
+			if (d.What == "mtime" || d.What == "mode") && !strings.Contains(d.Path, "/") && d.Path != "base" {
+				continue
+			}
+			t.Errorf("%s: %s: %s, then %s", d.Path, d.What, d.A, d.B)
+		}
 	}
+	t.Run("again", func(t *testing.T) { again(t) })
+	t.Run("cached", func(t *testing.T) { again(t, "--incremental=yes") })
+	t.Run("from the cache", func(t *testing.T) { again(t, "--incremental=strict") })
 }

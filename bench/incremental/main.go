@@ -6,12 +6,11 @@
 // rename would do. Before the first counted pair both have built once, so that their caches are complete. The build
 // script of the copies tells what the compiler and make took, in the very sandbox that the build ran them in.
 //
-//	go run ./bench/incremental [-n PAIRS] [-mkosi BINARY] [-root REFERENCE] [-scratch DIRECTORY]
+//	go run ./bench/incremental [-n PAIRS] [-format FORMAT] [-mkosi BINARY] [-root REFERENCE] [-scratch DIRECTORY]
 package main
 
 import (
 	"bytes"
-	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -22,7 +21,6 @@ import (
 	"strings"
 
 	"github.com/mkosi-go/mkosi/bench/internal/measure"
-	"github.com/mkosi-go/mkosi/internal/distro"
 )
 
 var (
@@ -30,6 +28,7 @@ var (
 	binary    = flag.String("mkosi", "bin/mkosi", "the binary to measure")
 	example   = flag.String("example", "examples/hello-service", "the configuration to build")
 	reference = flag.String("root", measure.Reference(), "the root that holds the reference")
+	format    = flag.String("format", "", "another output format than the example's")
 	scratch   = flag.String("scratch", "/var/tmp", "directory to build in")
 )
 
@@ -48,7 +47,7 @@ func main() {
 }
 
 func run() error {
-	mirror, err := hostMirror()
+	mirror, err := measure.Mirror()
 	if err != nil {
 		return err
 	}
@@ -67,6 +66,9 @@ func run() error {
 	defer os.RemoveAll(dir)
 	// Ours opens its session itself; the reference shares the directory with its root.
 	args := []string{"--local-mirror", mirror, "--force", "--package-cache-directory", filepath.Join(dir, "packages")}
+	if *format != "" {
+		args = append(args, "--format", *format)
+	}
 	theirs := func(work string) *exec.Cmd {
 		cmd := exec.Command(runner, append([]string{dir, "mkosi", "-C", work, "--workspace-directory", work}, args...)...)
 		cmd.Env = append(os.Environ(), "MKOSI_REFERENCE_ROOT="+*reference)
@@ -166,20 +168,6 @@ func compileSeconds(work string) (float64, error) {
 		return 0, fmt.Errorf("reading what the compiler took: %w", err)
 	}
 	return float64(nanoseconds) / 1e9, os.Remove(found[0])
-}
-
-// hostMirror is where this machine gets Debian from.
-func hostMirror() (string, error) {
-	sources, err := distro.HostSources("/")
-	if err != nil {
-		return "", err
-	}
-	for _, s := range sources {
-		if len(s.URIs) > 0 && slices.Contains(s.Components, "main") && strings.HasSuffix(strings.TrimRight(s.URIs[0], "/"), "/debian") {
-			return s.URIs[0], nil
-		}
-	}
-	return "", errors.New("this machine's apt has no Debian mirror configured")
 }
 
 func report(theirs, ours []figures) error {

@@ -16,13 +16,11 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
-	"slices"
 	"strconv"
 	"strings"
 	"syscall"
 
 	"github.com/mkosi-go/mkosi/bench/internal/measure"
-	"github.com/mkosi-go/mkosi/internal/distro"
 )
 
 var (
@@ -48,7 +46,7 @@ func main() {
 }
 
 func run() error {
-	mirror, err := hostMirror()
+	mirror, err := measure.Mirror()
 	if err != nil {
 		return err
 	}
@@ -154,20 +152,6 @@ func installSeconds(log string) (float64, error) {
 		}
 	}
 	return 0, fmt.Errorf("no line tells how long the base image's packages took")
-}
-
-// hostMirror is where this machine gets Debian from.
-func hostMirror() (string, error) {
-	sources, err := distro.HostSources("/")
-	if err != nil {
-		return "", err
-	}
-	for _, s := range sources {
-		if len(s.URIs) > 0 && slices.Contains(s.Components, "main") && strings.HasSuffix(strings.TrimRight(s.URIs[0], "/"), "/debian") {
-			return s.URIs[0], nil
-		}
-	}
-	return "", fmt.Errorf("this machine's apt has no Debian mirror configured")
 }
 
 func report(a, b []figures) error {

@@ -94,6 +94,10 @@ func (m *image) makeLayer(ctx context.Context, store *cache.Store, l layer, in c
 		return nil, err
 	}
 	err = m.step("keeping "+l.name+" for later builds", func() error {
+		// Done to the files themselves, since a file that is changed through an overlay loses its hard links.
+		if err := m.clampTimes(ctx, pending.Path(layerTree)); err != nil {
+			return err
+		}
 		entry, err = pending.Commit(ctx)
 		return err
 	})

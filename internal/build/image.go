@@ -169,9 +169,15 @@ func (m *image) finishTree(ctx context.Context) error {
 	if m.SourceDateEpoch == nil {
 		return nil
 	}
-	return m.step("normalising modification times", func() error {
-		return tree.ClampTimes(ctx, m.root, time.Unix(*m.SourceDateEpoch, 0))
-	})
+	return m.step("normalising modification times", func() error { return m.clampTimes(ctx, m.root) })
+}
+
+// clampTimes sets modification times below root that are later than SourceDateEpoch= to that.
+func (m *image) clampTimes(ctx context.Context, root string) error {
+	if m.SourceDateEpoch == nil {
+		return nil
+	}
+	return tree.ClampTimes(ctx, root, time.Unix(*m.SourceDateEpoch, 0))
 }
 
 // outputs is the directory for the outputs, which is $OUTPUTDIR of scripts too.

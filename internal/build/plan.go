@@ -90,7 +90,7 @@ func needs(cfg *config.Config, job *Job, earlier []*Job) []*Job {
 		})
 		// Packages that build scripts make are for the images after theirs.
 		reads = reads || len(job.Image.VolatilePackages) > 0 && len(e.Image.BuildScripts) > 0
-		if reads || hasScripts(job.Image) || slices.Contains(dependencies(job.Image), e.Image.Image) {
+		if reads || len(scripts(job.Image)) > 0 || slices.Contains(dependencies(job.Image), e.Image.Image) {
 			list = append(list, e)
 		}
 	}
@@ -117,9 +117,10 @@ func inputPaths(img *config.Image) []string {
 	return paths
 }
 
-func hasScripts(img *config.Image) bool {
-	return len(img.SyncScripts)+len(img.PrepareScripts)+len(img.BuildScripts)+len(img.PostInstallationScripts)+
-		len(img.FinalizeScripts)+len(img.PostOutputScripts) > 0
+// scripts are the scripts that a build of an image runs.
+func scripts(img *config.Image) []string {
+	return slices.Concat(img.SyncScripts, img.PrepareScripts, img.BuildScripts, img.PostInstallationScripts,
+		img.FinalizeScripts, img.PostOutputScripts)
 }
 
 // within reports whether path is dir or lies below it.
@@ -159,10 +160,14 @@ func check(cfg *config.Config, img *config.Image, earlier []*Job) []error {
 	if img.BuildSourcesEphemeral == config.BuildSourcesEphemeralBuildcache {
 		checkKeptSources(img, add)
 	}
+	for _, path := range scripts(img) {
+		if e := script.CheckExecutable(path); e != nil && !img.MakeScriptsExecutable {
+			add(e.Hint(), "%w", e)
+		}
+	}
 	if err := output.Check(img); err != nil {
 		add("", "%w", err)
 	}
-	checkScripts(img, add)
 	for _, base := range img.BaseTrees {
 		checkBaseTree(cfg, base, earlier, add)
 	}
@@ -177,21 +182,6 @@ func check(cfg *config.Config, img *config.Image, earlier []*Job) []error {
 		}
 	}
 	return problems
-}
-
-// checkScripts complains of scripts that cannot be run, before any of them is. Configure scripts have run by then.
-func checkScripts(img *config.Image, add func(hint, format string, args ...any)) {
-	for _, path := range slices.Concat(img.CleanScripts, img.SyncScripts, img.PrepareScripts, img.BuildScripts,
-		img.PostInstallationScripts, img.FinalizeScripts, img.PostOutputScripts) {
-		err := script.CheckExecutable(path, img.MakeScriptsExecutable)
-		var not *script.NotExecutableError
-		switch {
-		case errors.As(err, &not):
-			add(not.Hint(), "%w", err)
-		case err != nil:
-			add("", "%w", err)
-		}
-	}
 }
 
 // checkKeptSources complains if what build scripts change in the sources has no place to be kept in, or if that of two

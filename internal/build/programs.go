@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/mkosi-go/mkosi/internal/config"
@@ -35,7 +36,7 @@ func (p *Plan) CheckPrograms(installed func(name string) bool) error {
 			continue
 		}
 		for _, program := range programs(job.Image) {
-			if !seen[program.Name] && !installed(program.Name) {
+			if !seen[program.Name] && !installed(program.Name) && !hasProgram(job.Image.ExtraSearchPaths, program.Name) {
 				problems = append(problems, program)
 			}
 			seen[program.Name] = true
@@ -67,11 +68,13 @@ func programs(img *config.Image) []*MissingProgram {
 
 // Installed reports whether this machine has a program in one of the places where the tools of a build are looked for.
 func Installed(name string) bool {
-	for dir := range strings.SplitSeq("/usr/local/sbin:/usr/local/bin:"+toolPath, ":") {
+	return hasProgram(strings.Split("/usr/local/sbin:/usr/local/bin:"+toolPath, ":"), name)
+}
+
+// hasProgram reports whether one of the directories has a program.
+func hasProgram(dirs []string, name string) bool {
+	return slices.ContainsFunc(dirs, func(dir string) bool {
 		fi, err := os.Stat(filepath.Join(dir, name))
-		if err == nil && fi.Mode().IsRegular() && fi.Mode()&0o111 != 0 {
-			return true
-		}
-	}
-	return false
+		return err == nil && fi.Mode().IsRegular() && fi.Mode()&0o111 != 0
+	})
 }

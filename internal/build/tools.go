@@ -13,11 +13,10 @@ import (
 // toolPath is where programs that work on a tree are looked for.
 const toolPath = "/usr/sbin:/usr/bin:/sbin:/bin"
 
-// toolEnv is the environment of every program that works on a tree. Nothing of the caller's gets in: a build depends on
+// toolEnv is the environment of every program that works on a tree, but for its PATH. Nothing of the caller's gets in: a build depends on
 // its configuration alone.
 func (m *image) toolEnv() []string {
 	env := []string{
-		"PATH=" + toolPath,
 		"HOME=/",
 		"LANG=C.UTF-8",
 		"TERM=dumb",
@@ -32,21 +31,36 @@ func (m *image) toolEnv() []string {
 
 // runInImage runs a program of the image with the tree as its root directory.
 func (m *image) runInImage(ctx context.Context, argv []string) error {
-	return m.b.run(ctx, m.Image.Image, &sandbox.Cmd{Args: argv, Env: m.toolEnv(), Ops: sandbox.Chroot(m.root), DropCapabilities: sandbox.HostCapabilities()})
+	return m.b.run(ctx, m.Image.Image, &sandbox.Cmd{
+		Args: argv, Env: append(m.toolEnv(), "PATH="+toolPath), Ops: sandbox.Chroot(m.root),
+		DropCapabilities: sandbox.HostCapabilities(),
+	})
 }
 
 // runOnTree runs a program of the host that sees the tree at /buildroot.
 func (m *image) runOnTree(ctx context.Context, argv []string) error {
-	ops := append(sandbox.HostUsr(), sandbox.Bind(m.root, pkgmgr.BuildRoot))
-	return m.b.run(ctx, m.Image.Image, &sandbox.Cmd{Args: argv, Env: m.toolEnv(), Ops: ops})
+	return m.b.run(ctx, m.Image.Image, m.hostCommand(argv, sandbox.Bind(m.root, pkgmgr.BuildRoot)))
 }
 
 // runHostTool runs a program of the host that reads the tree and writes outputs, such as mkfs, with the paths that they
 // have outside.
 func (m *image) runHostTool(ctx context.Context, argv, env []string) error {
-	out := m.stage.Path("outputs")
-	ops := append(sandbox.HostUsr(), sandbox.BindReadOnly(m.root, m.root), sandbox.Bind(out, out))
-	return m.b.run(ctx, m.Image.Image, &sandbox.Cmd{Args: argv, Env: append(m.toolEnv(), env...), Ops: ops})
+	cmd := m.hostCommand(argv, sandbox.BindReadOnly(m.root, m.root), sandbox.Bind(m.outputs(), m.outputs()))
+	cmd.Env = append(cmd.Env, env...)
+	return m.b.run(ctx, m.Image.Image, cmd)
+}
+
+// hostCommand is a program of the host, or of ExtraSearchPaths=, that sees the host's programs and what ops show it.
+func (m *image) hostCommand(argv []string, ops ...sandbox.Op) *sandbox.Cmd {
+	system := sandbox.HostUsr()
+	for _, dir := range m.ExtraSearchPaths {
+		system = append(system, sandbox.BindReadOnly(dir, dir))
+	}
+	path := strings.Join(append(slices.Clone(m.ExtraSearchPaths), toolPath), ":")
+	return &sandbox.Cmd{
+		Args: argv, Env: append(m.toolEnv(), "PATH="+path), Ops: append(system, ops...),
+		DropCapabilities: sandbox.HostCapabilities(),
+	}
 }
 
 // runPackageTool runs a command of the package manager.

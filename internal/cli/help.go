@@ -38,7 +38,7 @@ func commonOptions() []string {
 const exitCodes = `
 Exit codes:
   0    done
-  1    the build, or whatever else the verb does, failed
+  1    the build, or whatever else the verb does, failed; a script that failed: its own exit code
   2    the command line or the configuration is wrong; nothing was done
   70   a bug in mkosi
   130  interrupted with Ctrl-C; in general 128 and the number of the signal

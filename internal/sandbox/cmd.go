@@ -65,7 +65,7 @@ type Cmd struct {
 	// the caller's to close.
 	ExtraFiles []*os.File
 	// Grace is how long the command may take to end after the context's
-	// cancellation, before it and all its children are killed; 0 means 1.5 s.
+	// cancellation, before it and all its children are killed; 0 means 1 s.
 	Grace time.Duration
 	// Used, unless it is nil, is told what the command used when it has ended, before Run returns.
 	Used func(Usage)

@@ -14,8 +14,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// defaultGrace is how long a cancelled command may take to end.
-const defaultGrace = 1500 * time.Millisecond
+// defaultGrace is how long a cancelled command may take to end: of the two seconds in which a build ends after a signal,
+// what is left is for cleaning up.
+const defaultGrace = time.Second
 
 // Run assembles the sandbox, runs the command in it and waits for it. When Run
 // returns, no process of the sandbox is left: children that the command left

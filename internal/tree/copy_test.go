@@ -150,7 +150,7 @@ func TestCopyIsCancelled(t *testing.T) {
 
 func TestHostileTree(t *testing.T) {
 	src := plant(t, strings.Repeat("n", 255)+" | x", "new\nline | x", "-rf | x", "\xff\xfe | x", "loop -> loop")
-	for i := range 5000 {
+	for i := range 1000 {
 		must(t, os.WriteFile(filepath.Join(src, fmt.Sprintf("f%04d", i)), nil, 0o600))
 	}
 	must(t, os.MkdirAll(filepath.Join(src, strings.Repeat("deep/", 300)), 0o755))

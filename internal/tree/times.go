@@ -24,7 +24,8 @@ func ClampTimes(ctx context.Context, root string, epoch time.Time) error {
 	}
 	defer unix.Close(fd)
 	return Walk(ctx, root, func(e *Entry) error {
-		if e.First != "" || !later(e.Stat.Mtim, ts) {
+		// Links to one file are told apart here: in an overlay, each that is changed becomes a file of its own.
+		if !later(e.Stat.Mtim, ts) {
 			return nil
 		}
 		if err := utimesBeneath(fd, e.Path, times); err != nil {

@@ -1,23 +1,56 @@
 // Command sandboxprobe enters a session and gives a file to another user, itself
-// and by a command in a sandbox.
+// and by a command in a sandbox. Called with "stage" or "die" as well, it makes
+// a staging directory with other users' files; "die" leaves it behind.
 package main
 
 import (
 	"context"
 	"fmt"
 	"os"
+	"syscall"
 
 	"github.com/mkosi-go/mkosi/internal/sandbox"
+	"github.com/mkosi-go/mkosi/internal/tree"
 )
 
 func main() {
 	if sandbox.Reexecuted() {
 		sandbox.Main()
 	}
-	if err := run(os.Args[1]); err != nil {
+	probe := run
+	if len(os.Args) > 2 {
+		probe = stage
+	}
+	if err := probe(os.Args[1]); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
+}
+
+func stage(dir string) error {
+	if err := sandbox.EnterSession(); err != nil {
+		return err
+	}
+	s, err := tree.Stage(context.Background(), dir)
+	if err != nil {
+		return err
+	}
+	sub := s.Path("dir")
+	for _, err := range []error{
+		os.Mkdir(sub, 0o700),
+		os.WriteFile(sub+"/file", nil, 0),
+		os.Lchown(sub+"/file", 5, 5),
+		os.Lchown(sub, 1, 1),
+		os.Chmod(sub, 0),
+	} {
+		if err != nil {
+			return err
+		}
+	}
+	if os.Args[2] == "die" {
+		return syscall.Kill(os.Getpid(), syscall.SIGKILL)
+	}
+	return s.Close()
 }
 
 func run(dir string) error {
