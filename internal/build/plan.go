@@ -157,8 +157,8 @@ func check(cfg *config.Config, img *config.Image, earlier []*Job) []error {
 	if incremental(img) && img.CacheOnly == config.CacheOnlyNever {
 		add("set one of them only", "Incremental=%s keeps images and CacheOnly=never forbids to use them", img.Incremental)
 	}
-	if img.BuildSourcesEphemeral == config.BuildSourcesEphemeralBuildcache && img.BuildDirectory == "" {
-		add("create the directory mkosi.builddir, or set BuildDirectory=", "BuildSourcesEphemeral=buildcache needs BuildDirectory=")
+	if img.BuildSourcesEphemeral == config.BuildSourcesEphemeralBuildcache {
+		checkKeptSources(img, add)
 	}
 	for _, path := range scripts(img) {
 		if e := script.CheckExecutable(path); e != nil && !img.MakeScriptsExecutable {
@@ -182,6 +182,22 @@ func check(cfg *config.Config, img *config.Image, earlier []*Job) []error {
 		}
 	}
 	return problems
+}
+
+// checkKeptSources complains if what build scripts change in the sources has no place to be kept in, or if that of two
+// sources would have the same.
+func checkKeptSources(img *config.Image, add func(hint, format string, args ...any)) {
+	if img.BuildDirectory == "" {
+		add("create the directory mkosi.builddir, or set BuildDirectory=", "BuildSourcesEphemeral=buildcache needs BuildDirectory=")
+	}
+	seen := map[string]string{}
+	for _, t := range img.BuildSources {
+		name := filepath.Base(t.Source)
+		if other, ok := seen[name]; ok {
+			add("rename one of them", "BuildSourcesEphemeral=buildcache keeps changes by the name of the source, which %s and %s share", other, t.Source)
+		}
+		seen[name] = t.Source
+	}
 }
 
 // checkRerun complains if the build scripts of an image cannot run again on what an earlier build kept.

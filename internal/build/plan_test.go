@@ -1,6 +1,7 @@
 package build
 
 import (
+	"errors"
 	"io"
 	"os"
 	"path/filepath"
@@ -158,3 +159,37 @@ func TestPlanOfTheTutorial(t *testing.T) {
 }
 
 func quietUI() *ui.Printer { return ui.New(io.Discard, ui.Options{}) }
+
+// A script that cannot be run is told before anything is done, also one that would run last.
+func TestPlanChecksScripts(t *testing.T) {
+	cfg := tutorial(t.TempDir())
+	path := filepath.Join(cfg.Dir, "mkosi.postoutput")
+	writeTestFile(t, path, "")
+	if err := os.Chmod(path, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	img := cfg.Images[0]
+	img.PostOutputScripts = []string{path}
+	var problem *ConfigError
+	if _, err := NewPlan(cfg); !errors.As(err, &problem) || !strings.Contains(problem.Hint, "chmod +x "+path) {
+		t.Errorf("got %v, want that the script is not executable", err)
+	}
+	img.MakeScriptsExecutable = true
+	if _, err := NewPlan(cfg); err != nil {
+		t.Errorf("with MakeScriptsExecutable=yes: %v", err)
+	}
+}
+
+// With BuildSourcesEphemeral=buildcache, changes to two sources of one name would go to the same place.
+func TestPlanChecksKeptSources(t *testing.T) {
+	cfg := tutorial(t.TempDir())
+	img := cfg.Images[0]
+	img.BuildSourcesEphemeral, img.BuildDirectory = config.BuildSourcesEphemeralBuildcache, cfg.Dir
+	for second, wantErr := range map[string]bool{"/b/src": true, "/b/other": false} {
+		img.BuildSources = []config.Tree{{Source: "/a/src", Target: "a"}, {Source: second, Target: "b"}}
+		var problem *ConfigError
+		if _, err := NewPlan(cfg); errors.As(err, &problem) != wantErr {
+			t.Errorf("/a/src and %s: %v, want an error: %v", second, err, wantErr)
+		}
+	}
+}
