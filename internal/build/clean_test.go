@@ -185,3 +185,23 @@ func TestFindCachedStrict(t *testing.T) {
 	cfg.Options.Force = 2
 	wantStale("with --force twice", find(cfg))
 }
+
+// What scripts leave among the outputs must not become configuration.
+func TestCheckOutput(t *testing.T) {
+	img := &config.Image{Image: "main", Output: "mkosi.image", Format: config.FormatDisk, OutputExtension: "raw"}
+	m := &image{Image: img, b: &Builder{Config: &config.Config{Dir: "/project"}}}
+	for _, test := range []struct {
+		dir, name string
+		ok        bool
+	}{
+		{"/project", "SHA256SUMS", true},
+		{"/project", "mkosi.image.raw", true},
+		{"/project", "mkosi.conf", false},
+		{"/project", ".git", false},
+		{"/project/out", "mkosi.conf", true},
+	} {
+		if err := m.checkOutput(test.dir, test.name); (err == nil) != test.ok {
+			t.Errorf("%s in %s: %v", test.name, test.dir, err)
+		}
+	}
+}

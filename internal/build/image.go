@@ -7,6 +7,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/mkosi-go/mkosi/internal/cache"
@@ -229,12 +231,27 @@ func (m *image) publish(ctx context.Context) error {
 	dir := m.OutputDir(m.b.Config.Dir)
 	var fresh []string
 	for _, e := range made {
+		if err := m.checkOutput(dir, e.Name()); err != nil {
+			return err
+		}
+	}
+	for _, e := range made {
 		if err := tree.Swap(filepath.Join(m.outputs(), e.Name()), filepath.Join(dir, e.Name())); err != nil {
 			return fmt.Errorf("putting %s into place: %w", e.Name(), err)
 		}
 		fresh = append(fresh, e.Name())
 	}
 	return m.b.remove(ctx, m.Image, m.b.staleOutputs(m.Image, fresh))
+}
+
+// checkOutput refuses what a script left among the outputs if it would replace a part of the configuration, where the
+// outputs go beside that.
+func (m *image) checkOutput(dir, name string) error {
+	configures := strings.HasPrefix(name, "mkosi.") || strings.HasPrefix(name, ".")
+	if !configures || dir != m.b.Config.Dir || slices.Contains(outputNames(m.Image), name) {
+		return nil
+	}
+	return fmt.Errorf("a script left %s in $OUTPUTDIR, which would become a part of the configuration in %s: set OutputDirectory=, or create the directory mkosi.output", name, dir)
 }
 
 func fileSize(fi fs.FileInfo) int64 {
