@@ -291,7 +291,7 @@ func running(t *testing.T, dir string) (cmd *exec.Cmd, stderr *bytes.Buffer, wai
 	}
 	// The install is under way when the tree in the staging directory has files.
 	for deadline := time.Now().Add(2 * time.Minute); ; time.Sleep(20 * time.Millisecond) {
-		found, err := filepath.Glob(filepath.Join(dir, "mkosi.output/.mkosi-*/system/usr/bin/*"))
+		found, err := filepath.Glob(filepath.Join(dir, "mkosi.output/.mkosi-*/*/system/usr/bin/*"))
 		if err != nil {
 			t.Fatal(err)
 		}

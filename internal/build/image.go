@@ -193,7 +193,7 @@ func (m *image) writeOutput(ctx context.Context) (int64, error) {
 		Dir:   m.outputs(),
 		Run:   m.runHostTool,
 		// A tree in the staging directory may be renamed into place.
-		OwnsRoot:     filepath.Dir(m.root) == m.stage.Dir(),
+		OwnsRoot:     filepath.Dir(m.root) == m.stage.Path("."),
 		IgnoreOwners: m.b.session.SingleUser,
 		FileMode:     0o666 &^ os.FileMode(m.b.umask),
 	}

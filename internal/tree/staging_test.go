@@ -91,7 +91,9 @@ func TestStageAs(t *testing.T) {
 	dir := plant(t, ".mkosi-7/left/behind")
 	first, err := StageAs(t.Context(), dir, 7, func() { t.Error("waits for nobody") })
 	must(t, err)
-	if diff := cmp.Diff([]string{".mkosi-7/"}, names(t, dir)); diff != "" {
+	inside, err := filepath.Rel(dir, first.Path("."))
+	must(t, err)
+	if diff := cmp.Diff([]string{".mkosi-7/", inside + "/"}, names(t, dir)); diff != "" {
 		t.Error(diff)
 	}
 	other, err := StageAs(t.Context(), dir, 8, func() { t.Error("waits for another id") })
