@@ -137,6 +137,7 @@ func TestDiskExt4BadMke2fs(t *testing.T) {
 	if _, err := disk.Build(t.Context(), o); err == nil || !strings.Contains(err.Error(), "mke2fs") || !strings.Contains(err.Error(), "option") {
 		t.Errorf("failing mke2fs: %v", err)
 	}
+	o.Path += ".second"
 	o.Run = func(context.Context, []string, []string) error { return nil }
 	if _, err := disk.Build(t.Context(), o); err == nil || !strings.Contains(err.Error(), "mke2fs") {
 		t.Errorf("mke2fs that does nothing: %v", err)
