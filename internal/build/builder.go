@@ -80,12 +80,8 @@ func (b *Builder) Run(ctx context.Context, plan *Plan) (err error) {
 	// What a build makes is the same whoever runs it; the user's umask is for the outputs themselves.
 	b.umask = unix.Umask(0o022)
 	defer unix.Umask(b.umask)
-	parent, err := b.workspaceParent(b.Config.Main())
-	if err != nil {
+	if err := b.makeWorkspace(ctx); err != nil {
 		return err
-	}
-	if b.work, err = tree.Stage(ctx, parent); err != nil {
-		return fmt.Errorf("making a workspace: %w", err)
 	}
 	defer func() {
 		b.trimCaches(ctx, plan)
@@ -208,6 +204,18 @@ func (b *Builder) job(ctx context.Context, job *Job) (err error) {
 // writesOutput reports whether a build of an image ends with an output, and not with its build scripts.
 func (b *Builder) writesOutput(img *config.Image) bool {
 	return img.Format != config.FormatNone && !b.Config.Options.RerunBuildScripts
+}
+
+// makeWorkspace makes the workspace of the build.
+func (b *Builder) makeWorkspace(ctx context.Context) error {
+	parent, err := b.workspaceParent(b.Config.Main())
+	if err != nil {
+		return err
+	}
+	if b.work, err = tree.Stage(ctx, parent); err != nil {
+		return fmt.Errorf("making a workspace: %w", err)
+	}
+	return nil
 }
 
 // workspaceParent returns the directory in which an image's workspace is made: WorkspaceDirectory=, else the user's

@@ -189,7 +189,7 @@ func (m *image) missingLayers(ctx context.Context) ([]missingLayer, error) {
 	if entry == nil {
 		missing := []missingLayer{{system.name, miss.Reason}}
 		if m.hasBuildLayer() {
-			missing = append(missing, missingLayer{buildName(m.Image), "it lies on " + system.name})
+			missing = append(missing, missingLayer{buildName(m.Image), "the system below it is made anew"})
 		}
 		return missing, nil
 	}

@@ -37,7 +37,7 @@ func (b *Builder) configure(ctx context.Context, img *config.Image, path string)
 		return nil, err
 	}
 	view := &script.View{Image: img, UID: b.Host.UID, GID: b.Host.GID, Debug: b.UI.Debugging(), HostEnv: b.Host.Environment}
-	for _, t := range sources(img) {
+	for _, t := range script.Sources(img) {
 		view.Sources = append(view.Sources, sandbox.Bind(t.Source, t.Target))
 	}
 	cmd, err := view.Command(script.Configure, path)

@@ -6,7 +6,7 @@ import (
 	"slices"
 	"strings"
 
-	"golang.org/x/sys/unix"
+	"golang.org/x/term"
 
 	"github.com/mkosi-go/mkosi/internal/sandbox"
 )
@@ -17,7 +17,7 @@ func (b *Builder) debugShell(ctx context.Context, image string, failed *sandbox.
 	if ctx.Err() != nil {
 		return
 	}
-	if !isTerminal(os.Stdin) {
+	if !term.IsTerminal(int(os.Stdin.Fd())) {
 		b.UI.Warnf(image, "no shell for the command that failed: standard input is not a terminal")
 		return
 	}
@@ -31,18 +31,13 @@ func (b *Builder) debugShell(ctx context.Context, image string, failed *sandbox.
 // findShell becomes bash if there is one, else sh.
 const findShell = "command -v bash >/dev/null && exec bash -i; exec sh -i"
 
-// shellOf is a shell in the sandbox of another command.
-func shellOf(c *sandbox.Cmd, term string) *sandbox.Cmd {
+// shellOf is a shell in the sandbox of another command, on a terminal of a kind.
+func shellOf(c *sandbox.Cmd, kind string) *sandbox.Cmd {
 	shell := *c
 	shell.Args = []string{"sh", "-c", findShell}
 	shell.Env = slices.DeleteFunc(slices.Clone(c.Env), func(e string) bool { return strings.HasPrefix(e, "TERM=") })
-	shell.Env = append(shell.Env, "TERM="+term)
+	shell.Env = append(shell.Env, "TERM="+kind)
 	shell.Stdin, shell.Stdout, shell.Stderr = os.Stdin, os.Stdout, os.Stderr
 	shell.ExtraFiles, shell.Used = nil, nil
 	return &shell
-}
-
-func isTerminal(f *os.File) bool {
-	_, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS)
-	return err == nil
 }

@@ -3,12 +3,10 @@ package build
 import (
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
-	"slices"
 	"strings"
 
 	"github.com/mkosi-go/mkosi/internal/config"
+	"github.com/mkosi-go/mkosi/internal/host"
 )
 
 // MissingProgram is a program that a build needs and this machine does not have.
@@ -73,8 +71,6 @@ func Installed(name string) bool {
 
 // hasProgram reports whether one of the directories has a program.
 func hasProgram(dirs []string, name string) bool {
-	return slices.ContainsFunc(dirs, func(dir string) bool {
-		fi, err := os.Stat(filepath.Join(dir, name))
-		return err == nil && fi.Mode().IsRegular() && fi.Mode()&0o111 != 0
-	})
+	_, err := host.FindIn(name, dirs)
+	return err == nil
 }

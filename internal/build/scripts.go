@@ -6,10 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path"
 	"path/filepath"
-	"slices"
-	"strings"
 
 	"github.com/mkosi-go/mkosi/internal/config"
 	"github.com/mkosi-go/mkosi/internal/sandbox"
@@ -159,7 +156,7 @@ func (m *image) openSources(kind script.Kind) ([]sandbox.Op, error) {
 		mode = config.BuildSourcesEphemeralNo
 	}
 	var ops []sandbox.Op
-	for i, t := range sources(m.Image) {
+	for i, t := range script.Sources(m.Image) {
 		if mode == config.BuildSourcesEphemeralNo {
 			ops = append(ops, sandbox.Bind(t.Source, t.Target))
 			continue
@@ -198,13 +195,3 @@ func makeChangesDir(dir string) error {
 // keptSources begins the names of directories in the build directory that keep what build scripts change in a source
 // directory of the same name, with BuildSourcesEphemeral=buildcache.
 const keptSources = "mkosi.buildovl."
-
-// sources returns where each of BuildSources= is found by scripts, those that hold others first.
-func sources(img *config.Image) []config.Tree {
-	list := slices.Clone(img.BuildSources)
-	for i := range list {
-		list[i].Target = path.Join(script.SourceDir, list[i].Target)
-	}
-	slices.SortStableFunc(list, func(a, b config.Tree) int { return strings.Compare(a.Target, b.Target) })
-	return list
-}

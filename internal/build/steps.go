@@ -3,12 +3,10 @@ package build
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 
 	"github.com/mkosi-go/mkosi/internal/config"
 	"github.com/mkosi-go/mkosi/internal/sandbox"
-	"github.com/mkosi-go/mkosi/internal/tree"
 )
 
 // Status says what a build will do about a step.
@@ -45,12 +43,8 @@ const (
 // [sandbox.EnterSession]: what is cached for one user is of no use to another.
 func (b *Builder) Steps(ctx context.Context, plan *Plan) (steps []Step, err error) {
 	b.session = sandbox.Current()
-	parent, err := b.workspaceParent(b.Config.Main())
-	if err != nil {
+	if err := b.makeWorkspace(ctx); err != nil {
 		return nil, err
-	}
-	if b.work, err = tree.Stage(ctx, parent); err != nil {
-		return nil, fmt.Errorf("making a workspace: %w", err)
 	}
 	defer func() { err = errors.Join(err, b.work.Close()) }()
 	defer b.saveMemos()
@@ -128,9 +122,6 @@ func (m *image) layerSteps(ctx context.Context, job *Job) ([]Step, error) {
 				steps[i].Status, steps[i].Reason = StatusMiss, layer.reason
 			}
 		}
-	}
-	if len(steps) > 1 && steps[0].Status == StatusMiss {
-		steps[1].Reason = "the system below it is made anew"
 	}
 	return steps, nil
 }

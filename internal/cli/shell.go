@@ -12,6 +12,7 @@ import (
 
 	"github.com/mkosi-go/mkosi/internal/config"
 	"github.com/mkosi-go/mkosi/internal/sandbox"
+	"github.com/mkosi-go/mkosi/internal/script"
 	"github.com/mkosi-go/mkosi/internal/tree"
 )
 
@@ -35,7 +36,7 @@ func (a *app) shell(ctx context.Context) (err error) {
 	err = cmd.Run(ctx)
 	var exit *sandbox.ExitError
 	if ctx.Err() == nil && errors.As(err, &exit) {
-		return commandExit(exitCode(exit))
+		return commandExit(script.ExitCode(exit))
 	}
 	return err
 }
@@ -44,14 +45,6 @@ func (a *app) shell(ctx context.Context) (err error) {
 type commandExit int
 
 func (e commandExit) Error() string { return fmt.Sprintf("exit code %d", int(e)) }
-
-// exitCode is what a shell makes of how a command ended.
-func exitCode(e *sandbox.ExitError) int {
-	if e.Signal != 0 {
-		return exitSignal + int(e.Signal)
-	}
-	return e.Code
-}
 
 // refuseShell names what mkosi shell cannot do.
 func refuseShell(img *config.Image) error {
@@ -150,11 +143,11 @@ func (a *app) runtimeMounts(resolve bool) []sandbox.Op {
 		ops = append(ops, sandbox.Bind(t.Source, target))
 	}
 	if main.RuntimeBuildSources {
-		for _, t := range main.BuildSources {
-			ops = append(ops, sandbox.Bind(t.Source, path.Join("/work/src", t.Target)))
+		for _, t := range script.Sources(main) {
+			ops = append(ops, sandbox.Bind(t.Source, t.Target))
 		}
 		if dir := main.BuildSubdirectory(); dir != "" {
-			ops = append(ops, sandbox.Bind(dir, "/work/build").Try())
+			ops = append(ops, sandbox.Bind(dir, script.BuildDir).Try())
 		}
 	}
 	for _, c := range main.Credentials {

@@ -154,10 +154,12 @@ func unquote(s string) string {
 // system programs.
 func FindTool(name string) (string, error) {
 	path := os.Getenv("PATH") + ":/usr/sbin:/sbin"
-	return findIn(name, filepath.SplitList(path))
+	return FindIn(name, filepath.SplitList(path))
 }
 
-func findIn(name string, dirs []string) (string, error) {
+// FindIn returns the absolute path of a program in the first of dirs that has
+// it. Directories that are not absolute are passed over.
+func FindIn(name string, dirs []string) (string, error) {
 	if strings.ContainsRune(name, '/') {
 		return "", fmt.Errorf("looking for a program: %q is a path, not a name", name)
 	}

@@ -39,14 +39,14 @@ func TestFindIn(t *testing.T) {
 	}
 	write(filepath.Join(a, "tool"), 0o644)
 	write(filepath.Join(b, "tool"), 0o755)
-	got, err := findIn("tool", []string{"relative", a, b})
+	got, err := FindIn("tool", []string{"relative", a, b})
 	if want := filepath.Join(b, "tool"); err != nil || got != want {
 		t.Errorf("got %q, %v, want %q", got, err, want)
 	}
-	if _, err := findIn("absent", []string{a, b}); !errors.Is(err, exec.ErrNotFound) {
+	if _, err := FindIn("absent", []string{a, b}); !errors.Is(err, exec.ErrNotFound) {
 		t.Errorf("got %v, want ErrNotFound", err)
 	}
-	if _, err := findIn("../tool", []string{a, b}); err == nil {
+	if _, err := FindIn("../tool", []string{a, b}); err == nil {
 		t.Error("a path was accepted")
 	}
 }

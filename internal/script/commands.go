@@ -7,9 +7,9 @@ import (
 	"fmt"
 	"os"
 	"path"
-	"path/filepath"
 	"strings"
 
+	"github.com/mkosi-go/mkosi/internal/host"
 	"github.com/mkosi-go/mkosi/internal/sandbox"
 )
 
@@ -103,12 +103,8 @@ func (v *View) commands(k Kind) map[string]command {
 
 // hasProgram reports whether scripts find a program outside of CommandDir.
 func (v *View) hasProgram(name string) bool {
-	for _, dir := range v.searchPath(Sync) {
-		if fi, err := os.Stat(filepath.Join(dir, name)); err == nil && fi.Mode().IsRegular() && fi.Mode()&0o111 != 0 {
-			return true
-		}
-	}
-	return false
+	_, err := host.FindIn(name, v.searchPath(Sync))
+	return err == nil
 }
 
 // maxSpec limits the description of the commands, in bytes.

@@ -35,10 +35,10 @@ var (
 var variables = []variable{
 	{"ARCHITECTURE", every, func(v *View, _ Kind) string { return string(v.Image.Architecture) }},
 	{"ARTIFACTDIR", onImage, func(v *View, _ Kind) string { return where(v.ArtifactDir, artifactDir) }},
-	{"BUILDDIR", building, func(v *View, _ Kind) string { return where(v.BuildDir, buildDir) }},
+	{"BUILDDIR", building, func(v *View, _ Kind) string { return where(v.BuildDir, BuildDir) }},
 	{"BUILDROOT", onImage, constant(buildRoot)},
 	{"CACHED", []Kind{Sync}, func(v *View, _ Kind) string { return oneOrZero(v.Cached) }},
-	{"CHROOT_BUILDDIR", []Kind{Build}, func(v *View, _ Kind) string { return where(v.BuildDir, buildDir) }},
+	{"CHROOT_BUILDDIR", []Kind{Build}, func(v *View, _ Kind) string { return where(v.BuildDir, BuildDir) }},
 	{"CHROOT_DESTDIR", []Kind{Build}, func(v *View, _ Kind) string { return where(v.DestDir, destDir) }},
 	{"CHROOT_OUTPUTDIR", afterwards, func(v *View, _ Kind) string { return where(v.OutputDir, outputDir) }},
 	{"CHROOT_SCRIPT", onImage, func(_ *View, k Kind) string { return path.Join(workDir, kinds[k].file) }},

@@ -3,9 +3,12 @@ package script
 import (
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
+	"strings"
 
+	"github.com/mkosi-go/mkosi/internal/config"
 	"github.com/mkosi-go/mkosi/internal/sandbox"
 )
 
@@ -86,7 +89,7 @@ func (v *View) workOps(k Kind) []sandbox.Op {
 		{v.Root, buildRoot, onImage, sandbox.Bind},
 		{v.ArtifactDir, artifactDir, onImage, sandbox.Bind},
 		{v.PackageDir, packageDir, onImage, sandbox.Bind},
-		{v.BuildDir, buildDir, building, bindBuild},
+		{v.BuildDir, BuildDir, building, bindBuild},
 		{v.DestDir, destDir, []Kind{Build}, sandbox.Bind},
 		{v.OutputDir, outputDir, outputting, sandbox.Bind},
 	} {
@@ -100,4 +103,14 @@ func (v *View) workOps(k Kind) []sandbox.Op {
 func isSocket(path string) bool {
 	fi, err := os.Stat(path)
 	return err == nil && fi.Mode().Type() == fs.ModeSocket
+}
+
+// Sources returns where scripts find each of BuildSources=, those that hold others first.
+func Sources(img *config.Image) []config.Tree {
+	list := slices.Clone(img.BuildSources)
+	for i := range list {
+		list[i].Target = path.Join(SourceDir, list[i].Target)
+	}
+	slices.SortStableFunc(list, func(a, b config.Tree) int { return strings.Compare(a.Target, b.Target) })
+	return list
 }

@@ -36,8 +36,8 @@ const (
 // Where scripts find things.
 const (
 	workDir     = "/work"
-	SourceDir   = workDir + "/src" // the sources of the user, the working directory
-	buildDir    = workDir + "/build"
+	SourceDir   = workDir + "/src"   // the sources of the user, the working directory
+	BuildDir    = workDir + "/build" // what build scripts keep for the next build
 	destDir     = workDir + "/dest"
 	outputDir   = workDir + "/out"
 	artifactDir = workDir + "/artifacts"
