@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/mkosi-go/mkosi/internal/disk"
+	"github.com/mkosi-go/mkosi/internal/disk/repart"
 	"github.com/mkosi-go/mkosi/resources"
 )
 
@@ -23,7 +24,7 @@ func diskExt4Options(t *testing.T, dir, root string) disk.Options {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defs, err := disk.ParseDefinitions(fsys, "x86-64")
+	defs, err := repart.ParseDefinitions(fsys, "x86-64")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -190,7 +191,7 @@ func TestDiskExt4Writable(t *testing.T) {
 	o := diskExt4Options(t, dir, root)
 	// With room to work in: the file system is as large as the partition.
 	size := uint64(400 << 20)
-	o.Definitions[0].Minimize, o.Definitions[0].SizeMin = disk.MinimizeOff, &size
+	o.Definitions[0].Minimize, o.Definitions[0].SizeMin = repart.MinimizeOff, &size
 	r := diskBuild(t, o)
 	at := filepath.Join(dir, "mount")
 	if err := os.Mkdir(at, 0o755); err != nil {

@@ -21,6 +21,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/mkosi-go/mkosi/internal/disk"
+	"github.com/mkosi-go/mkosi/internal/disk/repart"
 	"github.com/mkosi-go/mkosi/internal/keys"
 	"github.com/mkosi-go/mkosi/internal/tree"
 )
@@ -294,7 +295,7 @@ func TestDiskLayoutLikeRepart(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	defs, err := disk.ParseDefinitions(os.DirFS(definitions), "x86-64")
+	defs, err := repart.ParseDefinitions(os.DirFS(definitions), "x86-64")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -485,7 +486,7 @@ func TestDiskWholeSystem(t *testing.T) {
 	diskCompare(t, filepath.Join(root, "usr"), filepath.Join(mountPartition(t, o.Path, r.Partitions[0].Offset), "usr"))
 
 	e := diskExt4Options(t, t.TempDir(), root)
-	e.Definitions[0].CopyFiles = []disk.CopyFiles{{Source: "/usr", Target: "/usr"}}
+	e.Definitions[0].CopyFiles = []repart.CopyFiles{{Source: "/usr", Target: "/usr"}}
 	r = diskBuild(t, e)
 	diskCheckExt4(t, e.Path, r.Partitions[0])
 	diskCompare(t, filepath.Join(root, "usr"), filepath.Join(mountPartition(t, e.Path, r.Partitions[0].Offset), "usr"))

@@ -10,13 +10,16 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/mkosi-go/mkosi/internal/disk/gpt"
+	"github.com/mkosi-go/mkosi/internal/disk/layout"
+	"github.com/mkosi-go/mkosi/internal/disk/repart"
 	"github.com/mkosi-go/mkosi/internal/disk/verity"
 )
 
 // part is a partition on its way from a definition to the image.
 type part struct {
-	def  *Definition
-	slot *slot
+	def *repart.Definition
+	// place is where the partition goes.
+	place *layout.Partition
 	// group is the verity set that the partition belongs to, or nil.
 	group    *veritySet
 	label    string
@@ -61,14 +64,15 @@ func Build(ctx context.Context, o Options) (_ *Result, err error) {
 	if err := b.prepare(ctx); err != nil {
 		return nil, err
 	}
-	slots := make([]slot, len(b.parts))
-	for i, p := range b.parts {
-		if slots[i], err = p.bounds(); err != nil {
+	b.disk = layout.Disk{Size: o.Size, SectorSize: o.SectorSize}
+	var places []*layout.Partition
+	for _, p := range b.parts {
+		if p.place, err = p.bounds(); err != nil {
 			return nil, fmt.Errorf("%s: %w", p.def.File, err)
 		}
-		p.slot = &slots[i]
+		places = append(places, p.place)
 	}
-	if b.layout, err = makeLayout(slots, o.Size, o.SectorSize); err != nil {
+	if err := b.disk.Place(places); err != nil {
 		return nil, err
 	}
 	if err := b.write(ctx); err != nil {
@@ -79,9 +83,9 @@ func Build(ctx context.Context, o Options) (_ *Result, err error) {
 
 type builder struct {
 	Options
-	parts  []*part
-	sets   []*veritySet
-	layout *layout
+	parts []*part
+	sets  []*veritySet
+	disk  layout.Disk
 }
 
 // write creates the image file and fills it.
@@ -91,14 +95,14 @@ func (b *builder) write(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
-	if err := f.Truncate(b.layout.size); err != nil {
+	if err := f.Truncate(b.disk.Size); err != nil {
 		return err
 	}
 	for _, p := range b.parts {
 		if p.fs == nil || p.deferred {
 			continue
 		}
-		if err := p.fs.write(ctx, f, p.slot.offset, p.slot.part.size); err != nil {
+		if err := p.fs.write(ctx, f, p.place.Offset, p.place.Size); err != nil {
 			return fmt.Errorf("%s: %w", p.def.File, err)
 		}
 	}
@@ -113,8 +117,8 @@ func (b *builder) write(ctx context.Context) (err error) {
 // writeVerity writes the hashes of a set and their signature, and sets the
 // identifiers that come from the root hash.
 func (b *builder) writeVerity(ctx context.Context, f *os.File, s *veritySet) (err error) {
-	data := io.NewSectionReader(f, s.data.slot.offset, s.data.slot.part.size)
-	tree := io.NewOffsetWriter(f, s.hash.slot.offset)
+	data := io.NewSectionReader(f, s.data.place.Offset, s.data.place.Size)
+	tree := io.NewOffsetWriter(f, s.hash.place.Offset)
 	params := verity.Params{UUID: VerityUUID(b.Seed), Salt: VeritySalt(b.Seed)}
 	s.rootHash, err = verity.Write(ctx, data, s.data.fs.size(), tree, params)
 	if err != nil {
@@ -133,7 +137,7 @@ func (b *builder) writeVerity(ctx context.Context, f *os.File, s *veritySet) (er
 	if err != nil {
 		return err
 	}
-	_, err = f.WriteAt(sig, s.sig.slot.offset)
+	_, err = f.WriteAt(sig, s.sig.place.Offset)
 	return err
 }
 
@@ -143,9 +147,9 @@ func (b *builder) table() *gpt.Table {
 	t := &gpt.Table{
 		UUID:        DiskUUID(b.Seed),
 		SectorSize:  b.SectorSize,
-		Sectors:     uint64(b.layout.size / sector),
-		FirstUsable: b.layout.firstUsable,
-		LastUsable:  b.layout.lastUsable,
+		Sectors:     uint64(b.disk.Size / sector),
+		FirstUsable: b.disk.FirstUsable,
+		LastUsable:  b.disk.LastUsable,
 	}
 	for _, p := range b.parts {
 		if p.deferred {
@@ -154,9 +158,9 @@ func (b *builder) table() *gpt.Table {
 		t.Partitions = append(t.Partitions, gpt.Partition{
 			Type:  p.def.Type.UUID,
 			UUID:  p.uuid,
-			First: uint64(p.slot.offset / sector),
-			Last:  uint64((p.slot.offset+p.slot.part.size)/sector) - 1,
-			Flags: p.def.flags(),
+			First: uint64(p.place.Offset / sector),
+			Last:  uint64((p.place.Offset+p.place.Size)/sector) - 1,
+			Flags: p.def.Attributes(),
 			Name:  p.label,
 		})
 		p.number = len(t.Partitions)
@@ -165,7 +169,7 @@ func (b *builder) table() *gpt.Table {
 }
 
 func (b *builder) result() (*Result, error) {
-	r := &Result{Size: b.layout.size, UUID: DiskUUID(b.Seed)}
+	r := &Result{Size: b.disk.Size, UUID: DiskUUID(b.Seed)}
 	for _, p := range b.parts {
 		q := Partition{
 			File:     p.def.File,
@@ -173,19 +177,16 @@ func (b *builder) result() (*Result, error) {
 			Label:    p.label,
 			UUID:     p.uuid,
 			Number:   p.number,
-			Offset:   p.slot.offset,
-			Size:     p.slot.part.size,
+			Offset:   p.place.Offset,
+			Size:     p.place.Size,
 			Deferred: p.deferred,
 		}
 		if p.group != nil {
 			q.RootHash = p.group.rootHash
 		}
-		split := p.def.SplitName
-		if split == "" {
-			split = "%t"
-		}
 		var err error
-		if q.SplitName, err = expandSplitName(split, q); err != nil {
+		finished := repart.FinishedPartition{Type: q.Type, UUID: q.UUID, Number: q.Number}
+		if q.SplitName, err = repart.ExpandSplitName(p.def.SplitName, finished); err != nil {
 			return nil, fmt.Errorf("%s: SplitName=: %w", p.def.File, err)
 		}
 		r.Partitions = append(r.Partitions, q)

@@ -3,6 +3,7 @@ package disk
 import (
 	"fmt"
 
+	"github.com/mkosi-go/mkosi/internal/disk/repart"
 	"github.com/mkosi-go/mkosi/resources"
 )
 
@@ -21,7 +22,7 @@ const (
 // ExtensionPlan is how an extension image with a certain Verity= is built.
 type ExtensionPlan struct {
 	// Definitions and Defer are for Options.
-	Definitions []Definition
+	Definitions []repart.Definition
 	Defer       []string
 	// Sign says that Options needs Key and Certificate.
 	Sign bool
@@ -59,14 +60,14 @@ func PlanExtension(format, architecture string, mode VerityMode, haveKey bool) (
 	if err != nil {
 		return nil, err
 	}
-	defs, err := ParseDefinitions(fsys, architecture)
+	defs, err := repart.ParseDefinitions(fsys, architecture)
 	if err != nil {
 		return nil, fmt.Errorf("built-in partitions of %s: %w", name, err)
 	}
 
 	plan := &ExtensionPlan{Sign: mode == VeritySigned}
 	for _, d := range defs {
-		if d.Verity == VeritySignatureRole {
+		if d.Verity == repart.VeritySignatureRole {
 			if mode == VerityHash {
 				continue
 			}

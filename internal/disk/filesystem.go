@@ -11,6 +11,7 @@ import (
 	"github.com/mkosi-go/mkosi/internal/disk/content"
 	"github.com/mkosi-go/mkosi/internal/disk/erofs"
 	"github.com/mkosi-go/mkosi/internal/disk/ext4"
+	"github.com/mkosi-go/mkosi/internal/disk/repart"
 )
 
 // openFileSystem reads what the partition's file system is to hold and plans
@@ -109,7 +110,7 @@ func (b *builder) planExt4(p *part, tree content.Tree, closeTree func() error) (
 	if err != nil {
 		return nil, err
 	}
-	return &ext4FileSystem{image, closeTree, p.def.Minimize == MinimizeOff}, nil
+	return &ext4FileSystem{image, closeTree, p.def.Minimize == repart.MinimizeOff}, nil
 }
 
 func (e *ext4FileSystem) size() int64 { return e.image.Size() }

@@ -6,6 +6,8 @@ import (
 	"crypto/x509"
 
 	"github.com/google/uuid"
+
+	"github.com/mkosi-go/mkosi/internal/disk/repart"
 )
 
 // Options says what Build writes and from what.
@@ -16,7 +18,7 @@ type Options struct {
 
 	// Definitions are the partitions in the order in which they are placed,
 	// usually from ParseDefinitions or ExtensionDefinitions.
-	Definitions []Definition
+	Definitions []repart.Definition
 
 	// Root is the directory that CopyFiles= paths are relative to.
 	Root string
@@ -73,7 +75,7 @@ type Partition struct {
 	// File is the name of the definition file.
 	File string
 	// Type is the kind of partition.
-	Type PartitionType
+	Type repart.PartitionType
 	// Label is the partition's name in the partition table.
 	Label string
 	// UUID identifies the partition.

@@ -8,6 +8,8 @@ import (
 
 	"github.com/mkosi-go/mkosi/internal/disk/content"
 	"github.com/mkosi-go/mkosi/internal/disk/gpt"
+	"github.com/mkosi-go/mkosi/internal/disk/layout"
+	"github.com/mkosi-go/mkosi/internal/disk/repart"
 	"github.com/mkosi-go/mkosi/internal/disk/verity"
 )
 
@@ -85,7 +87,7 @@ func (b *builder) deferredTypes() ([]string, error) {
 	}
 	var names []string
 	for _, s := range b.Defer {
-		t, err := ParsePartitionType(s, arch)
+		t, err := repart.ParsePartitionType(s, arch)
 		if err != nil {
 			return nil, fmt.Errorf("deferred partitions: %w", err)
 		}
@@ -98,7 +100,7 @@ func (b *builder) deferredTypes() ([]string, error) {
 func (b *builder) group() error {
 	sets := map[string]*veritySet{}
 	for _, p := range b.parts {
-		if p.def.Verity == VerityOff {
+		if p.def.Verity == repart.VerityOff {
 			continue
 		}
 		key := p.def.VerityMatchKey
@@ -109,8 +111,8 @@ func (b *builder) group() error {
 			b.sets = append(b.sets, s)
 		}
 		p.group = s
-		place := map[VerityRole]**part{
-			VerityDataRole: &s.data, VerityHashRole: &s.hash, VeritySignatureRole: &s.sig,
+		place := map[repart.VerityRole]**part{
+			repart.VerityDataRole: &s.data, repart.VerityHashRole: &s.hash, repart.VeritySignatureRole: &s.sig,
 		}[p.def.Verity]
 		if place == nil {
 			return fmt.Errorf("%s: unknown verity role %q", p.def.File, p.def.Verity)
@@ -130,84 +132,56 @@ func (b *builder) group() error {
 		if s.sig != nil && !s.sig.deferred && (b.Key == nil || b.Certificate == nil) {
 			return fmt.Errorf("%s: signing needs a verity key and its certificate", s.sig.def.File)
 		}
-		if d := s.data.def; d.Format == "ext4" && d.Minimize == MinimizeOff {
+		if d := s.data.def; d.Format == "ext4" && d.Minimize == repart.MinimizeOff {
 			return fmt.Errorf("%s: Verity=data with Format=ext4 is not supported yet without Minimize=guess", d.File)
 		}
 	}
 	return nil
 }
 
+// defaultMinSize is the size that a partition has at least when nothing says
+// otherwise, in bytes.
+const defaultMinSize = 10 << 20
+
 // bounds returns what the layout has to know about the partition.
-func (p *part) bounds() (slot, error) {
+func (p *part) bounds() (*layout.Partition, error) {
 	d := p.def
-	size := extent{weight: d.Weight, min: defaultSizeMin, max: unlimited}
-	if d.Minimize != MinimizeOff {
-		size.min = grain
+	b := &layout.Partition{
+		Name: d.File, Priority: d.Priority, Weight: d.Weight, PaddingWeight: d.PaddingWeight,
+		MinSize: defaultMinSize, MaxSize: layout.Unlimited, MaxPadding: layout.Unlimited,
+	}
+	if d.Minimize != repart.MinimizeOff {
+		b.MinSize = layout.DefaultGrain
 	}
 	if d.SizeMin != nil {
-		size.min = max(int64(*d.SizeMin), grain)
+		b.MinSize = max(int64(*d.SizeMin), layout.DefaultGrain)
 	}
 	if d.SizeMax != nil {
-		size.max = max(int64(*d.SizeMax), grain)
+		b.MaxSize = max(int64(*d.SizeMax), layout.DefaultGrain)
 		if d.SizeMin == nil {
-			size.min = min(size.min, size.max)
+			b.MinSize = min(b.MinSize, b.MaxSize)
 		}
 	}
 	needed := int64(0)
 	switch {
-	case d.Verity == VerityHashRole:
+	case d.Verity == repart.VerityHashRole:
 		needed = verity.Size(p.group.data.fs.size())
-	case d.Verity == VeritySignatureRole:
-		size.min, size.max = verity.SignatureSize, verity.SignatureSize
+	case d.Verity == repart.VeritySignatureRole:
+		b.MinSize, b.MaxSize = verity.SignatureSize, verity.SignatureSize
 	case p.fs != nil:
 		needed = p.fs.size()
 	}
-	if needed > size.max {
-		return slot{}, fmt.Errorf("the content takes %d bytes, SizeMaxBytes= allows %d", needed, size.max)
+	if needed > b.MaxSize {
+		return nil, fmt.Errorf("the content takes %d bytes, SizeMaxBytes= allows %d", needed, b.MaxSize)
 	}
-	size.min = max(size.min, roundUp(needed, grain))
-	padding := extent{weight: d.PaddingWeight, max: unlimited}
+	b.MinSize = max(b.MinSize, (needed+layout.DefaultGrain-1)/layout.DefaultGrain*layout.DefaultGrain)
 	if d.PaddingMin != nil {
-		padding.min = int64(*d.PaddingMin)
+		b.MinPadding = int64(*d.PaddingMin)
 	}
 	if d.PaddingMax != nil {
-		padding.max = int64(*d.PaddingMax)
+		b.MaxPadding = int64(*d.PaddingMax)
 	}
-	return slot{part: size, padding: padding}, nil
-}
-
-// flags are the partition's attributes, with the defaults of repart.d(5).
-func (d *Definition) flags() uint64 {
-	flags := d.Flags
-	known := d.Type.knownFlags()
-	readOnly := d.Verity != VerityOff || d.Type.part != verityNone
-	if d.ReadOnly != nil {
-		readOnly = *d.ReadOnly
-	}
-	grow := !readOnly
-	for _, f := range []struct {
-		bit uint64
-		set *bool
-		def bool
-	}{
-		{flagNoAuto, d.NoAuto, false},
-		{flagReadOnly, d.ReadOnly, readOnly},
-		{flagGrowFileSystem, d.GrowFileSystem, grow},
-	} {
-		on := f.def
-		if f.set != nil {
-			on = *f.set
-		}
-		if known&f.bit == 0 {
-			continue
-		}
-		if on {
-			flags |= f.bit
-		} else if f.set != nil {
-			flags &^= f.bit
-		}
-	}
-	return flags
+	return b, nil
 }
 
 // apiDirectories are folders whose content never belongs into an image.
@@ -228,9 +202,9 @@ func (b *builder) selection(p *part) content.Selection {
 		s.Copies = append(s.Copies, content.Copy{Source: c.Source, Target: c.Target})
 		explicit[c.Source] = true
 	}
-	if d.Type.Role == RoleRoot && d.Type.part == verityNone {
+	if d.Type.Role == repart.RoleRoot && d.Type.IsTree() {
 		for _, q := range b.parts {
-			for _, dir := range q.def.Type.coveredDirs() {
+			for _, dir := range q.def.Type.CoveredDirs() {
 				if q != p && !explicit[dir] {
 					s.Exclude = append(s.Exclude, dir+"/")
 				}
@@ -238,19 +212,6 @@ func (b *builder) selection(p *part) content.Selection {
 		}
 	}
 	return s
-}
-
-// coveredDirs are the folders of the root that a partition is mounted over.
-func (t PartitionType) coveredDirs() []string {
-	switch dir := t.mountPoint(); {
-	case t.Role == RoleESP:
-		return []string{"/efi", "/boot"}
-	case t.Role == RoleXBOOTLDR:
-		return []string{"/boot"}
-	case dir != "" && dir != "/":
-		return []string{dir}
-	}
-	return nil
 }
 
 // validateXattrs are the attributes by which systemd-validatefs@.service(8)
@@ -280,7 +241,7 @@ func (p *part) validateXattrs() []content.Xattr {
 		{Name: "user.validatefs.gpt_label", Value: list(labels)},
 		{Name: "user.validatefs.gpt_type_uuid", Value: list(types)},
 	}
-	if dir := p.def.Type.mountPoint(); dir != "" {
+	if dir := p.def.Type.MountPoint(); dir != "" {
 		xattrs = append(xattrs, content.Xattr{Name: "user.validatefs.mount_point", Value: list([]string{dir})})
 	}
 	return xattrs

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/mkosi-go/mkosi/internal/disk"
+	"github.com/mkosi-go/mkosi/internal/disk/repart"
 	"github.com/mkosi-go/mkosi/resources"
 )
 
@@ -14,7 +15,7 @@ func writeDisk(ctx context.Context, r Request, path string) error {
 	if err != nil {
 		return err
 	}
-	defs, err := disk.ParseDefinitions(fsys, string(r.Image.Architecture))
+	defs, err := repart.ParseDefinitions(fsys, string(r.Image.Architecture))
 	if err != nil {
 		return err
 	}

@@ -1,4 +1,4 @@
-package disk
+package repart
 
 import (
 	"io/fs"
@@ -67,7 +67,7 @@ SplitName=%t-%U
 		{File: "10-root.conf", Type: root, Format: "erofs", Verity: "data", VerityMatchKey: "r", Minimize: "best", Weight: 1000, SplitName: "-"},
 		{
 			File: "20-data.conf", Type: generic, Label: "data arm64 100%", UUID: &id, Format: "ext4",
-			CopyFiles:    []CopyFiles{{"/srv", "/"}, {"/opt/arm64", "/opt/arm64"}},
+			CopyFiles:    []CopyFiles{{Source: "/srv", Target: "/"}, {Source: "/opt/arm64", Target: "/opt/arm64"}},
 			ExcludeFiles: []string{"/srv/a", "/srv/b/"}, ExcludeFilesTarget: []string{"/c/"},
 			MakeDirectories: []string{"/d", "/d/e"}, AddValidateFS: ptr(false), Minimize: "guess",
 			SizeMin: ptr(uint64(8192)), SizeMax: ptr(uint64(10 << 20)), PaddingMin: ptr(uint64(4096)), PaddingMax: ptr(uint64(4096)),
@@ -131,52 +131,6 @@ func TestParseDefinitionErrors(t *testing.T) {
 	}
 }
 
-func TestPlanExtension(t *testing.T) {
-	types := func(defs []Definition) (names []string) {
-		for _, d := range defs {
-			names = append(names, d.Type.Name)
-		}
-		return names
-	}
-	all := []string{"root-x86-64", "root-x86-64-verity", "root-x86-64-verity-sig"}
-	for _, tt := range []struct {
-		mode    VerityMode
-		haveKey bool
-		want    []string
-		deferred,
-		sign bool
-	}{
-		{VeritySigned, true, all, false, true},
-		{VerityAuto, true, all, false, true},
-		{"", true, all, false, true},
-		{VerityAuto, false, all[:2], false, false},
-		{VerityHash, true, all[:2], false, false},
-		{VerityDefer, true, all, true, false},
-		{VerityDisabled, true, all[:1], false, false},
-	} {
-		for _, format := range []string{"sysext", "confext"} {
-			p, err := PlanExtension(format, "x86-64", tt.mode, tt.haveKey)
-			if err != nil {
-				t.Errorf("%s %q: %v", format, tt.mode, err)
-				continue
-			}
-			if diff := cmp.Diff(tt.want, types(p.Definitions)); diff != "" || p.Sign != tt.sign || len(p.Defer) > 0 != tt.deferred {
-				t.Errorf("%s %q: %+v", format, tt.mode, p)
-			}
-		}
-	}
-	for _, tt := range []struct {
-		format, arch string
-		mode         VerityMode
-	}{
-		{"sysext", "x86-64", VeritySigned}, {"portable", "x86-64", VerityHash}, {"sysext", "vax", VerityHash}, {"sysext", "x86-64", "yes"},
-	} {
-		if _, err := PlanExtension(tt.format, tt.arch, tt.mode, false); err == nil {
-			t.Errorf("%v was accepted", tt)
-		}
-	}
-}
-
 func FuzzParseDefinitions(f *testing.F) {
 	for _, name := range []string{"sysext", "confext-unsigned", "disk"} {
 		fsys, err := resources.Repart(name)
@@ -198,11 +152,11 @@ func FuzzParseDefinitions(f *testing.F) {
 		for _, d := range defs {
 			for _, c := range d.CopyFiles {
 				if strings.Contains(c.Source+c.Target+"/", "/../") {
-					t.Errorf("%q leads out of the tree", c)
+					t.Errorf("%+v leads out of the tree", c)
 				}
 			}
 			for _, n := range []*uint64{d.SizeMin, d.SizeMax, d.PaddingMin, d.PaddingMax} {
-				if n != nil && (*n%grain != 0 || int64(*n) < 0) {
+				if n != nil && (*n%sizeUnit != 0 || int64(*n) < 0) {
 					t.Errorf("size %d", *n)
 				}
 			}

@@ -1,4 +1,4 @@
-package disk
+package repart
 
 import (
 	"fmt"
@@ -156,9 +156,9 @@ func (t PartitionType) knownFlags() uint64 {
 	return flagNoAuto | flagReadOnly | flagGrowFileSystem
 }
 
-// mountPoint is where a file system on the type is mounted; empty when nothing
+// MountPoint is where a file system on the type is mounted; empty when nothing
 // says where.
-func (t PartitionType) mountPoint() string {
+func (t PartitionType) MountPoint() string {
 	if t.part != verityNone {
 		return ""
 	}
@@ -181,3 +181,20 @@ func Architectures() []string {
 	slices.Sort(names)
 	return names
 }
+
+// CoveredDirs are the folders of the root that a partition is mounted over.
+func (t PartitionType) CoveredDirs() []string {
+	switch dir := t.MountPoint(); {
+	case t.Role == RoleESP:
+		return []string{"/efi", "/boot"}
+	case t.Role == RoleXBOOTLDR:
+		return []string{"/boot"}
+	case dir != "" && dir != "/":
+		return []string{dir}
+	}
+	return nil
+}
+
+// IsTree reports whether a partition of the type holds a file system rather
+// than the hashes or the signature of one.
+func (t PartitionType) IsTree() bool { return t.part == verityNone }

@@ -1,4 +1,4 @@
-package disk
+package layout
 
 import (
 	"testing"
@@ -6,18 +6,15 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-func open(weight uint32, min, max int64) slot {
-	return slot{
-		part:    extent{weight: weight, min: min, max: max},
-		padding: extent{max: unlimited},
-	}
+func open(weight uint32, min, max int64) *Partition {
+	return &Partition{Weight: weight, MinSize: min, MaxSize: max, MaxPadding: Unlimited}
 }
 
 // placed lists offsets and sizes in sectors, as sfdisk does.
-func placed(l *layout) [][2]int64 {
+func placed(d *Disk, parts []*Partition) [][2]int64 {
 	var out [][2]int64
-	for _, s := range l.slots {
-		out = append(out, [2]int64{s.offset / int64(l.sectorSize), s.part.size / int64(l.sectorSize)})
+	for _, p := range parts {
+		out = append(out, [2]int64{p.Offset / int64(d.SectorSize), p.Size / int64(d.SectorSize)})
 	}
 	return out
 }
@@ -25,15 +22,15 @@ func placed(l *layout) [][2]int64 {
 // The expected places are those that systemd-repart 262 chose.
 func TestLayoutLikeRepart(t *testing.T) {
 	const K, M = int64(1 << 10), int64(1 << 20)
-	ten := func() []slot {
-		s := []slot{
-			open(1000, 10*M, unlimited), open(333, 10*M, unlimited), open(1000, 10*M, 20*M),
-			open(1000, 10*M, unlimited), open(1000, 10*M, unlimited), open(1000, 120*M, 120*M),
-			open(1000, 10*M, unlimited), open(1000, 10*M, unlimited), open(1000, 10*M, unlimited),
-			open(0, 10*M, unlimited),
+	ten := func() []*Partition {
+		s := []*Partition{
+			open(1000, 10*M, Unlimited), open(333, 10*M, Unlimited), open(1000, 10*M, 20*M),
+			open(1000, 10*M, Unlimited), open(1000, 10*M, Unlimited), open(1000, 120*M, 120*M),
+			open(1000, 10*M, Unlimited), open(1000, 10*M, Unlimited), open(1000, 10*M, Unlimited),
+			open(0, 10*M, Unlimited),
 		}
-		s[1].padding = extent{min: 1 * M, max: 3 * M}
-		s[3].padding = extent{weight: 100, max: unlimited}
+		s[1].MinPadding, s[1].MaxPadding = 1*M, 3*M
+		s[3].PaddingWeight = 100
 		return s
 	}
 	type want struct {
@@ -42,33 +39,33 @@ func TestLayoutLikeRepart(t *testing.T) {
 		Placed      [][2]int64
 	}
 	tests := map[string]struct {
-		slots      []slot
+		slots      []*Partition
 		size       int64
 		sectorSize int
 		want       want
 	}{
 		"extension": {
-			[]slot{open(1000, 6184960, unlimited), open(1000, 57344, unlimited), open(1000, 16*K, 16*K)}, 0, 512,
+			[]*Partition{open(1000, 6184960, Unlimited), open(1000, 57344, Unlimited), open(1000, 16*K, 16*K)}, 0, 512,
 			want{7324160, 2048, 14271, [][2]int64{{2048, 12080}, {14128, 112}, {14240, 32}}},
 		},
 		"tiny extension": {
-			[]slot{open(1000, 4*K, unlimited), open(1000, 4*K, unlimited), open(1000, 16*K, 16*K)}, 0, 512,
+			[]*Partition{open(1000, 4*K, Unlimited), open(1000, 4*K, Unlimited), open(1000, 16*K, 16*K)}, 0, 512,
 			want{1090048, 34, 2095, [][2]int64{{40, 1008}, {1048, 1016}, {2064, 32}}},
 		},
 		"tiny, large sectors": {
-			[]slot{open(1000, 4*K, unlimited)}, 0, 4096,
+			[]*Partition{open(1000, 4*K, Unlimited)}, 0, 4096,
 			want{1073152, 6, 256, [][2]int64{{6, 251}}},
 		},
 		"large sectors": {
-			[]slot{open(1000, 10*M, unlimited)}, 0, 4096,
+			[]*Partition{open(1000, 10*M, Unlimited)}, 0, 4096,
 			want{11554816, 256, 2815, [][2]int64{{256, 2560}}},
 		},
 		"last tiny disk": {
-			[]slot{open(1000, 4*K, unlimited)}, 4 * M, 512,
+			[]*Partition{open(1000, 4*K, Unlimited)}, 4 * M, 512,
 			want{4 * M, 34, 8158, [][2]int64{{40, 8112}}},
 		},
 		"first disk that is not tiny": {
-			[]slot{open(1000, 4*K, unlimited)}, 4*M + 4*K, 512,
+			[]*Partition{open(1000, 4*K, Unlimited)}, 4*M + 4*K, 512,
 			want{4*M + 4*K, 2048, 8166, [][2]int64{{2048, 6112}}},
 		},
 		"weights on 1G": {ten(), 1 << 30, 512, want{1 << 30, 2048, 2097118, [][2]int64{
@@ -86,11 +83,11 @@ func TestLayoutLikeRepart(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			l, err := makeLayout(tt.slots, tt.size, tt.sectorSize)
-			if err != nil {
+			d := Disk{Size: tt.size, SectorSize: tt.sectorSize}
+			if err := d.Place(tt.slots); err != nil {
 				t.Fatal(err)
 			}
-			got := want{l.size, l.firstUsable, l.lastUsable, placed(l)}
+			got := want{d.Size, d.FirstUsable, d.LastUsable, placed(&d, tt.slots)}
 			if diff := cmp.Diff(tt.want, got); diff != "" {
 				t.Errorf("layout differs (-want +got):\n%s", diff)
 			}
@@ -100,11 +97,11 @@ func TestLayoutLikeRepart(t *testing.T) {
 
 func TestLayoutTooSmall(t *testing.T) {
 	for _, size := range []int64{512, 1 << 20, 5 << 20} {
-		if _, err := makeLayout([]slot{open(1000, 10<<20, unlimited)}, size, 512); err == nil {
+		if err := (&Disk{Size: size}).Place([]*Partition{open(1000, 10<<20, Unlimited)}); err == nil {
 			t.Errorf("10 MiB fitted on a disk of %d bytes", size)
 		}
 	}
-	if _, err := makeLayout([]slot{open(1, unlimited, unlimited), open(1, unlimited, unlimited)}, 0, 512); err == nil {
+	if err := new(Disk).Place([]*Partition{open(1, Unlimited, Unlimited), open(1, Unlimited, Unlimited)}); err == nil {
 		t.Error("sizes overflowed")
 	}
 }

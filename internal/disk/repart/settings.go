@@ -1,4 +1,4 @@
-package disk
+package repart
 
 import (
 	"errors"
@@ -11,8 +11,12 @@ import (
 	"unicode/utf8"
 
 	"github.com/google/uuid"
+
 	"github.com/mkosi-go/mkosi/internal/disk/gpt"
 )
+
+// sizeUnit is what sizes are rounded to, in bytes.
+const sizeUnit = 4096
 
 var (
 	errUnknownSetting = errors.New("unknown setting")
@@ -178,7 +182,7 @@ func parseMinimize(s string) (Minimize, error) {
 }
 
 // parseSize reads a size in bytes with an optional suffix, powers of 1024, and
-// rounds it to the grain of the layout, up or down.
+// rounds it to whole units, up or down.
 func parseSize(s string, up bool) (*uint64, error) {
 	if s == "" {
 		return nil, nil
@@ -194,10 +198,10 @@ func parseSize(s string, up bool) (*uint64, error) {
 	}
 	n <<= shift
 	if up {
-		n = min(n, math.MaxInt64-grain)
-		n = (n + grain - 1) / grain * grain
+		n = min(n, math.MaxInt64-sizeUnit)
+		n = (n + sizeUnit - 1) / sizeUnit * sizeUnit
 	} else {
-		n = n / grain * grain
+		n = n / sizeUnit * sizeUnit
 	}
 	return &n, nil
 }
@@ -285,14 +289,25 @@ func appendDirectories(list []string, value, architecture string) ([]string, err
 // parseSplitName checks the specifiers; they are replaced when the partition
 // is finished.
 func parseSplitName(s string) (string, error) {
-	if _, err := expandSplitName(s, Partition{}); err != nil {
+	if _, err := ExpandSplitName(s, FinishedPartition{}); err != nil {
 		return "", err
 	}
 	return s, nil
 }
 
-// expandSplitName replaces the specifiers of SplitName=; "-" gives nothing.
-func expandSplitName(s string, p Partition) (string, error) {
+// FinishedPartition is what SplitName= can refer to.
+type FinishedPartition struct {
+	Type   PartitionType
+	UUID   uuid.UUID
+	Number int
+}
+
+// ExpandSplitName replaces the specifiers of SplitName=, whose default is %t;
+// "-" gives nothing.
+func ExpandSplitName(s string, p FinishedPartition) (string, error) {
+	if s == "" {
+		s = "%t"
+	}
 	if s == "-" {
 		return "", nil
 	}

@@ -1,4 +1,4 @@
-package disk
+package repart
 
 // archTypes are the partition types of one architecture, as the Discoverable
 // Partitions Specification (UAPI.2) assigns them: the file system, its verity
