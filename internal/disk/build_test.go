@@ -131,7 +131,7 @@ func TestBuildDeferred(t *testing.T) {
 	o := extension(t, VerityDefer)
 	r, image := build(t, o)
 	sig := r.Partitions[2]
-	if !sig.Deferred || sig.Number != 0 || sig.Size != verity.SignatureSize || sig.Offset != r.Partitions[1].Offset+r.Partitions[1].Size {
+	if !sig.Deferred || sig.Number != 3 || sig.Size != verity.SignatureSize || sig.Offset != r.Partitions[1].Offset+r.Partitions[1].Size {
 		t.Errorf("deferred partition %+v", sig)
 	}
 	if !bytes.Equal(image[sig.Offset:sig.Offset+sig.Size], make([]byte, sig.Size)) {
