@@ -182,6 +182,11 @@ func (w *walker) entry(dirfd int, name, source, target string) error {
 		e.Size = st.Size
 		id := inode{uint64(st.Dev), st.Ino}
 		e.Open = func() (io.ReadCloser, error) { return w.open(source, id) }
+		if st.Size >= minSparse && st.Blocks*512 < st.Size {
+			if e.Data, err = dataRanges(dirfd, name, st.Size); err != nil {
+				return &os.PathError{Op: "seek", Path: source, Err: err}
+			}
+		}
 	}
 	if st.Nlink > 1 {
 		w.inodes[target] = inode{uint64(st.Dev), st.Ino}
