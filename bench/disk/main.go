@@ -181,7 +181,9 @@ func (b benchmark) commands(dir, exe string) (theirs, ours func() *exec.Cmd) {
 	path := func(name string) string { return filepath.Join(dir, name) }
 	image := path("mnt/image")
 	if b.tree == nil {
-		theirs = func() *exec.Cmd { return in("veritysetup", "format", "--uuid", seed, "--salt", strings.Repeat("ab", 32), path("data"), image) }
+		theirs = func() *exec.Cmd {
+			return in("veritysetup", "format", "--uuid", seed, "--salt", strings.Repeat("ab", 32), path("data"), image)
+		}
 		ours = func() *exec.Cmd { return exec.Command(exe, ourselves, "verity", path("data"), image) }
 		return theirs, ours
 	}
