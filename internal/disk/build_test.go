@@ -178,22 +178,4 @@ func TestBuildErrors(t *testing.T) {
 	}
 }
 
-func TestRunProgram(t *testing.T) {
-	if err := RunProgram(t.Context(), []string{"sh", "-c", `test "$A$HOME" = b`}, []string{"A=b"}); err != nil {
-		t.Error(err)
-	}
-	err := RunProgram(t.Context(), []string{"sh", "-c", "seq 20; echo why >&2; exit 3"}, nil)
-	if err == nil || !strings.Contains(err.Error(), "sh: exit status 3:\n12\n") || !strings.HasSuffix(err.Error(), "why") {
-		t.Errorf("failing program: %v", err)
-	}
-	if err := RunProgram(t.Context(), []string{"no-such-program"}, nil); err == nil || !strings.Contains(err.Error(), "no-such-program") {
-		t.Errorf("missing program: %v", err)
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	if err := RunProgram(ctx, []string{"sleep", "100"}, nil); !errors.Is(err, context.Canceled) {
-		t.Errorf("cancelled: %v", err)
-	}
-}
-
 func ptr[T any](v T) *T { return &v }

@@ -11,6 +11,7 @@ import (
 	"github.com/mkosi-go/mkosi/internal/disk/content"
 	"github.com/mkosi-go/mkosi/internal/disk/erofs"
 	"github.com/mkosi-go/mkosi/internal/disk/ext4"
+	"github.com/mkosi-go/mkosi/internal/disk/program"
 	"github.com/mkosi-go/mkosi/internal/disk/repart"
 )
 
@@ -104,13 +105,13 @@ func (b *builder) planErofs(p *part, tree content.Tree) (*fileSystem, error) {
 func (b *builder) planExt4(p *part, tree content.Tree) (*fileSystem, error) {
 	run := b.Run
 	if run == nil {
-		run = RunProgram
+		run = program.Run
 	}
 	image, err := ext4.Plan(tree, ext4.Options{
 		UUID:      FileSystemUUID(p.derived),
 		Label:     p.label,
 		BuildTime: b.buildTime(tree),
-		Run:       ext4.RunFunc(run),
+		Run:       run,
 	})
 	if err != nil {
 		return nil, err
