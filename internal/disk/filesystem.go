@@ -11,6 +11,7 @@ import (
 	"github.com/mkosi-go/mkosi/internal/disk/content"
 	"github.com/mkosi-go/mkosi/internal/disk/erofs"
 	"github.com/mkosi-go/mkosi/internal/disk/ext4"
+	"github.com/mkosi-go/mkosi/internal/disk/fat"
 	"github.com/mkosi-go/mkosi/internal/disk/program"
 	"github.com/mkosi-go/mkosi/internal/disk/repart"
 )
@@ -39,6 +40,8 @@ func (b *builder) planFileSystem(ctx context.Context, p *part, tree content.Tree
 		return b.planErofs(p, tree)
 	case repart.FormatExt4:
 		return b.planExt4(p, tree)
+	case repart.FormatVFAT:
+		return b.planVFAT(p, tree)
 	}
 	return nil, fmt.Errorf("setting Format=%s is not supported yet", p.def.Format)
 }
@@ -121,6 +124,26 @@ func (b *builder) planExt4(p *part, tree content.Tree) (*fileSystem, error) {
 			room = image.Size()
 		}
 		return image.Write(ctx, f, offset, room)
+	}
+	return &fileSystem{length: image.Size(), make: write}, nil
+}
+
+func (b *builder) planVFAT(p *part, tree content.Tree) (*fileSystem, error) {
+	image, err := fat.Plan(tree, fat.Options{
+		VolumeID:   fat.VolumeID(FileSystemUUID(p.derived)),
+		Label:      p.label,
+		SectorSize: b.fileSystemSectorSize(p.def),
+		BuildTime:  b.buildTime(tree),
+		Skipped:    func(path, reason string) { b.warn(p, "left out /%s: %s", path, reason) },
+	})
+	if err != nil {
+		return nil, err
+	}
+	write := func(ctx context.Context, f *os.File, offset, room int64) error {
+		if p.minimized() {
+			room = image.Size()
+		}
+		return image.Write(ctx, io.NewOffsetWriter(f, offset), room)
 	}
 	return &fileSystem{length: image.Size(), make: write}, nil
 }
