@@ -234,7 +234,7 @@ func TestGolden(t *testing.T) {
 		t.Error("two file systems of the same tree differ")
 	}
 	sum := sha256.Sum256(d)
-	const want = "ad3d1e20c6dc219fa5ecddbcd7221f6f0277a0cb23c36b53cf927026cc5a9166"
+	const want = "b04ed2cfa473c9c6e5e4d1cddf2a05a771a660b2733330a99dd8471512f3b9fd"
 	if got := hex.EncodeToString(sum[:]); got != want {
 		t.Errorf("the image has the digest %s", got)
 	}
