@@ -192,3 +192,30 @@ func TestMkfsSquashfs(t *testing.T) {
 	mount := mountPartition(t, image, mkfsOffset)
 	diskCompare(t, root, mount)
 }
+
+// This kernel has no f2fs, so that programs have to say what is in it.
+func TestMkfsF2FS(t *testing.T) {
+	root := filepath.Join(t.TempDir(), "root")
+	do := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	do(os.MkdirAll(filepath.Join(root, "a/b"), 0o755))
+	do(os.WriteFile(filepath.Join(root, "a/file"), []byte(strings.Repeat("text\n", 100000)), 0o640))
+	for i := range 1000 {
+		do(os.WriteFile(filepath.Join(root, "a/b", fmt.Sprint("file", i)), []byte(strings.Repeat("x", i*10)), 0o644))
+	}
+	do(os.Link(filepath.Join(root, "a/file"), filepath.Join(root, "a/b/other")))
+	do(os.Symlink("file", filepath.Join(root, "a/link")))
+	dir := filepath.Dir(root)
+	image := filepath.Join(dir, "image")
+	tree := mkfsTree(t, root)
+	size := mkfsImage(t, image, tree, 0, mkfs.Options{Format: repart.FormatF2FS, Minimize: repart.MinimizeGuess})
+	file := mkfsFile(t, image, size)
+	out := must(t, reference(dir, "fsck.f2fs", "--dry-run", file))
+	if strings.Contains(out, "[Fail]") || !strings.Contains(out, fmt.Sprintf("[0x%x]", len(tree)-1)) {
+		t.Errorf("fsck.f2fs does not find %d inodes:\n%s", len(tree)-1, out)
+	}
+}

@@ -99,6 +99,7 @@ type job struct {
 var makers = map[string]func(*job) maker{
 	repart.FormatBtrfs:    func(j *job) maker { return &btrfsMaker{job: j} },
 	repart.FormatXFS:      func(j *job) maker { return &xfsMaker{job: j} },
+	repart.FormatF2FS:     func(j *job) maker { return &f2fsMaker{job: j} },
 	repart.FormatSquashfs: func(j *job) maker { return &squashfsMaker{job: j} },
 	repart.FormatErofs:    func(j *job) maker { return &erofsMaker{job: j} },
 }
