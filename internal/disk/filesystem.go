@@ -11,6 +11,8 @@ import (
 	"github.com/mkosi-go/mkosi/internal/disk/content"
 	"github.com/mkosi-go/mkosi/internal/disk/erofs"
 	"github.com/mkosi-go/mkosi/internal/disk/ext4"
+	"github.com/mkosi-go/mkosi/internal/disk/fat"
+	"github.com/mkosi-go/mkosi/internal/disk/program"
 	"github.com/mkosi-go/mkosi/internal/disk/repart"
 )
 
@@ -35,9 +37,11 @@ func (b *builder) openFileSystem(ctx context.Context, p *part) (source, error) {
 func (b *builder) planFileSystem(ctx context.Context, p *part, tree content.Tree) (*fileSystem, error) {
 	switch p.def.Format {
 	case repart.FormatErofs:
-		return b.planErofs(p, tree)
+		return b.planErofs(ctx, p, tree)
 	case repart.FormatExt4:
 		return b.planExt4(p, tree)
+	case repart.FormatVFAT:
+		return b.planVFAT(p, tree)
 	}
 	return nil, fmt.Errorf("setting Format=%s is not supported yet", p.def.Format)
 }
@@ -84,8 +88,8 @@ func (b *builder) buildTime(tree content.Tree) int64 {
 	return newest
 }
 
-func (b *builder) planErofs(p *part, tree content.Tree) (*fileSystem, error) {
-	image, err := erofs.Plan(tree, erofs.Options{
+func (b *builder) planErofs(ctx context.Context, p *part, tree content.Tree) (*fileSystem, error) {
+	image, err := erofs.Plan(ctx, tree, erofs.Options{
 		UUID:      FileSystemUUID(p.derived),
 		BuildTime: b.buildTime(tree),
 	})
@@ -96,7 +100,7 @@ func (b *builder) planErofs(p *part, tree content.Tree) (*fileSystem, error) {
 		if err := checkRoom(image.Size(), room); err != nil {
 			return err
 		}
-		return image.Write(ctx, io.NewOffsetWriter(f, offset))
+		return image.Write(ctx, f, offset)
 	}
 	return &fileSystem{length: image.Size(), make: write}, nil
 }
@@ -104,13 +108,13 @@ func (b *builder) planErofs(p *part, tree content.Tree) (*fileSystem, error) {
 func (b *builder) planExt4(p *part, tree content.Tree) (*fileSystem, error) {
 	run := b.Run
 	if run == nil {
-		run = RunProgram
+		run = program.Run
 	}
 	image, err := ext4.Plan(tree, ext4.Options{
 		UUID:      FileSystemUUID(p.derived),
 		Label:     p.label,
 		BuildTime: b.buildTime(tree),
-		Run:       ext4.RunFunc(run),
+		Run:       run,
 	})
 	if err != nil {
 		return nil, err
@@ -120,6 +124,26 @@ func (b *builder) planExt4(p *part, tree content.Tree) (*fileSystem, error) {
 			room = image.Size()
 		}
 		return image.Write(ctx, f, offset, room)
+	}
+	return &fileSystem{length: image.Size(), make: write}, nil
+}
+
+func (b *builder) planVFAT(p *part, tree content.Tree) (*fileSystem, error) {
+	image, err := fat.Plan(tree, fat.Options{
+		VolumeID:   fat.VolumeID(FileSystemUUID(p.derived)),
+		Label:      p.label,
+		SectorSize: b.fileSystemSectorSize(p.def),
+		BuildTime:  b.buildTime(tree),
+		Skipped:    func(path, reason string) { b.warn(p, "left out /%s: %s", path, reason) },
+	})
+	if err != nil {
+		return nil, err
+	}
+	write := func(ctx context.Context, f *os.File, offset, room int64) error {
+		if p.minimized() {
+			room = image.Size()
+		}
+		return image.Write(ctx, io.NewOffsetWriter(f, offset), room)
 	}
 	return &fileSystem{length: image.Size(), make: write}, nil
 }

@@ -1,12 +1,12 @@
 package disk
 
 import (
-	"context"
 	"crypto"
 	"crypto/x509"
 
 	"github.com/google/uuid"
 
+	"github.com/mkosi-go/mkosi/internal/disk/program"
 	"github.com/mkosi-go/mkosi/internal/disk/repart"
 )
 
@@ -81,9 +81,8 @@ type Options struct {
 	// Warn is called with things that the user should know of and that are no
 	// reason to stop; nil means that nobody does.
 	Warn func(text string)
-	// Run runs a program of the host with the given environment added to a
-	// minimal one; nil means RunProgram.
-	Run RunFunc
+	// Run runs programs; nil means program.Run.
+	Run program.RunFunc
 }
 
 // ElTorito is the identifiers in the ISO 9660 descriptors of an image that can
@@ -97,10 +96,6 @@ type ElTorito struct {
 type JoinSignature struct {
 	RootHash, DER []byte
 }
-
-// RunFunc runs argv to its end. env holds variables in the form NAME=value.
-// The error of a failing program must hold what it said on standard error.
-type RunFunc func(ctx context.Context, argv, env []string) error
 
 // Result describes a finished image.
 type Result struct {

@@ -26,6 +26,9 @@ func (b *builder) selection(p *part) content.Selection {
 		s.Copies = append(s.Copies, content.Copy{Source: c.Source, Target: c.Target})
 		explicit[c.Source] = true
 	}
+	for _, l := range d.MakeSymlinks {
+		s.Symlinks = append(s.Symlinks, content.Symlink(l))
+	}
 	if d.Type.Role == repart.RoleRoot && d.Type.IsTree() {
 		for _, q := range b.parts {
 			for _, dir := range q.def.Type.CoveredDirs() {

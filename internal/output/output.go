@@ -12,6 +12,7 @@ import (
 
 	"github.com/mkosi-go/mkosi/internal/config"
 	"github.com/mkosi-go/mkosi/internal/disk"
+	"github.com/mkosi-go/mkosi/internal/disk/program"
 	"github.com/mkosi-go/mkosi/internal/disk/repart"
 )
 
@@ -33,7 +34,7 @@ type Request struct {
 	// FileMode are the permissions of outputs that are files, unless OutputMode= says otherwise.
 	FileMode os.FileMode
 	// Run runs a program of the host on paths in Root, Dir and TempDir.
-	Run disk.RunFunc
+	Run program.RunFunc
 	// Warn is called with what the user should know of and that is no reason to stop; nil means that nobody listens.
 	Warn func(text string)
 }
