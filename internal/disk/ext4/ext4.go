@@ -164,12 +164,13 @@ func (im *Image) format(ctx context.Context, path string, offset, size int64) er
 	}
 	argv = append(append(argv, set.others...), path, fmt.Sprintf("%dk", size/1024))
 	// The first variable is for e2fsprogs before 1.47.1, the second for later
-	// ones; the third keeps the host's defaults out.
+	// ones; the third keeps the host's defaults out; the fourth must not be
+	// larger than a block.
 	env := []string{
 		fmt.Sprintf("E2FSPROGS_FAKE_TIME=%d", max(1, im.options.BuildTime)),
 		fmt.Sprintf("SOURCE_DATE_EPOCH=%d", max(1, im.options.BuildTime)),
 		"MKE2FS_CONFIG=/dev/null",
-		fmt.Sprintf("MKE2FS_DEVICE_SECTSIZE=%d", cmp.Or(im.options.SectorSize, BlockSize)),
+		fmt.Sprintf("MKE2FS_DEVICE_SECTSIZE=%d", min(int64(cmp.Or(im.options.SectorSize, BlockSize)), set.blockSize)),
 	}
 	err := im.options.Run(ctx, program.Command{Args: argv, Env: env})
 	if errors.Is(err, fs.ErrNotExist) {
