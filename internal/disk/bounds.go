@@ -1,6 +1,7 @@
 package disk
 
 import (
+	"cmp"
 	"fmt"
 
 	"github.com/mkosi-go/mkosi/internal/disk/layout"
@@ -109,11 +110,12 @@ func (b *builder) needed(p *part, max int64) (int64, error) {
 // Minimize= it holds those of the content of the data partition, else those of
 // the whole partition, whose size is not known yet unless it has a limit.
 func (b *builder) hashSize(p *part) int64 {
+	params := b.verityParams(p)
 	switch data := p.group.data; {
 	case p.def.Minimize != repart.MinimizeOff && data.source != nil:
-		return verity.Size(data.source.size())
+		return verity.Size(data.source.size(), params)
 	case data.def.SizeMax != nil:
-		return verity.Size(int64(*data.def.SizeMax))
+		return verity.Size(int64(*data.def.SizeMax), params)
 	}
 	return 0
 }
@@ -124,6 +126,17 @@ var formatSizes = map[string]int64{
 	repart.FormatExt4:  32 << 20,
 	repart.FormatBtrfs: 256 << 20,
 	repart.FormatXFS:   300 << 20,
+}
+
+// verityParams are what the hashes in a partition depend on beside the data.
+func (b *builder) verityParams(hash *part) verity.Params {
+	d := hash.def
+	size := b.fileSystemSectorSize(d)
+	return verity.Params{
+		UUID: VerityUUID(b.Seed), Salt: VeritySalt(b.Seed),
+		DataBlockSize: cmp.Or(int(d.VerityDataBlockSize), size),
+		HashBlockSize: cmp.Or(int(d.VerityHashBlockSize), size),
+	}
 }
 
 // readOnlyFormat reports whether a file system is never written to.

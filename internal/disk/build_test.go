@@ -88,7 +88,7 @@ func TestBuildExtension(t *testing.T) {
 	if blocks := int64(image[root.Offset+1024+36]) | int64(image[root.Offset+1024+37])<<8; blocks*4096 < size {
 		size = blocks * 4096
 	}
-	tree := make([]byte, verity.Size(size))
+	tree := make([]byte, verity.Size(size, verity.Params{}))
 	rootHash, err := verity.Write(t.Context(), bytes.NewReader(image[root.Offset:]), size, memory(tree), verity.Params{UUID: VerityUUID(o.Seed), Salt: VeritySalt(o.Seed)})
 	if err != nil {
 		t.Fatal(err)
@@ -163,7 +163,7 @@ func TestBuildErrors(t *testing.T) {
 		"no root":          {func(o *Options) { o.Root += "/missing" }, "no such file"},
 		"no folder":        {func(o *Options) { o.Path += "/missing/image" }, "missing/image"},
 		"label":            {func(o *Options) { o.Definitions[0].Label = strings.Repeat("x", 40) }, "40 characters"},
-		"file system":      {func(o *Options) { o.Definitions[0].Format = "btrfs" }, "Format=btrfs is not supported yet"},
+		"file system":      {func(o *Options) { o.Definitions[0].Format = "zfs" }, "\"zfs\""},
 	} {
 		o := extension(t, VeritySigned)
 		tt.change(&o)

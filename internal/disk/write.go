@@ -72,13 +72,13 @@ func (b *builder) writeVerity(ctx context.Context, f *os.File, s *veritySet) (er
 	if s.hash.minimized() {
 		size = s.data.source.size()
 	}
-	if needed := verity.Size(size); needed > s.hash.place.Size {
+	params := b.verityParams(s.hash)
+	if needed := verity.Size(size, params); needed > s.hash.place.Size {
 		return fmt.Errorf("the hashes of %d bytes take %d bytes, the partition has %d: set Minimize=best here and in %s, or SizeMaxBytes= there",
 			size, needed, s.hash.place.Size, s.data.def.File)
 	}
 	data := io.NewSectionReader(f, s.data.place.Offset, s.data.place.Size)
 	tree := io.NewOffsetWriter(f, s.hash.place.Offset)
-	params := verity.Params{UUID: VerityUUID(b.Seed), Salt: VeritySalt(b.Seed)}
 	if s.rootHash, err = verity.Write(ctx, data, size, tree, params); err != nil {
 		return err
 	}
