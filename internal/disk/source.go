@@ -2,10 +2,15 @@ package disk
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"os"
 
+	"github.com/google/uuid"
+
 	"github.com/mkosi-go/mkosi/internal/disk/repart"
+	"github.com/mkosi-go/mkosi/internal/disk/swap"
 )
 
 // source is what a partition is filled with.
@@ -21,16 +26,34 @@ type source interface {
 
 // openSource opens what a partition is filled with; nil for nothing.
 func (b *builder) openSource(ctx context.Context, p *part) (source, error) {
-	switch {
-	case p.def.CopyBlocks != "":
-		return openBlocks(p.def.CopyBlocks)
-	case p.def.Format == "", p.def.Format == repart.FormatEmpty:
+	inner, err := b.openContent(ctx, p)
+	if err != nil || p.def.Encrypt == repart.EncryptOff {
+		return inner, err
+	}
+	outer, err := b.encrypt(p, inner)
+	if err != nil && inner != nil {
+		err = errors.Join(err, inner.close())
+	}
+	return outer, err
+}
+
+// openContent opens what is in a partition, apart from encryption.
+func (b *builder) openContent(ctx context.Context, p *part) (source, error) {
+	switch p.def.Format {
+	case repart.FormatEmpty:
+		return nil, nil
+	case repart.FormatSwap:
+		return &swapSpace{FileSystemUUID(p.derived), p.label}, nil
+	case "":
+		if p.def.CopyBlocks != "" {
+			return openBlocks(p.def.CopyBlocks)
+		}
 		return nil, nil
 	}
 	return b.openFileSystem(ctx, p)
 }
 
-// makes reports whether the content decides about the size of the file system,
+// minimized reports whether the content decides about the size of the file system,
 // rather than the partition.
 func (p *part) minimized() bool { return p.def.Minimize != repart.MinimizeOff }
 
@@ -41,3 +64,17 @@ func checkRoom(size, room int64) error {
 	}
 	return nil
 }
+
+// swapSpace is the header of a partition to swap to.
+type swapSpace struct {
+	id    uuid.UUID
+	label string
+}
+
+func (s *swapSpace) size() int64 { return 0 }
+
+func (s *swapSpace) write(_ context.Context, image *os.File, offset, room int64) error {
+	return swap.Write(io.NewOffsetWriter(image, offset), room, s.id, s.label)
+}
+
+func (s *swapSpace) close() error { return nil }
