@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/mkosi-go/mkosi/internal/spelling"
 )
 
 func TestShellWords(t *testing.T) {
@@ -36,7 +38,7 @@ func TestShellWords(t *testing.T) {
 func TestNearest(t *testing.T) {
 	names := settingNames("")
 	for in, want := range map[string]string{"Pakcages": "Packages", "Hostnam": "Hostname", "packages": "Packages", "Zebra": "", "x": ""} {
-		if got := nearest(in, names); got != want {
+		if got := spelling.Nearest(in, names); got != want {
 			t.Errorf("%q: got %q, want %q", in, got, want)
 		}
 	}
