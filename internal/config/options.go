@@ -63,6 +63,9 @@ func ProgramOptions() []ProgramOption {
 		{"all", "", "", "let the summary show every setting, not only what differs from the default", flag(func(o *Options) *bool { return &o.All })},
 		{"wipe-build-dir", "w", "", "empty the build directory before building", flag(func(o *Options) *bool { return &o.WipeBuildDir })},
 		{"rerun-build-scripts", "R", "", "run build scripts although the image is there", flag(func(o *Options) *bool { return &o.RerunBuildScripts })},
+		{"join-signature", "", "HASH:SIGNATURE", "sign: add this signature of a root hash, a DER file or base64: and its text",
+			word(func(o *Options) *string { return &o.JoinSignature }, "")},
+		{"check", "", "", "sign: compare all data with its hashes first", flag(func(o *Options) *bool { return &o.Check })},
 		{"strict", "", "", "check: warnings are errors", flag(func(o *Options) *bool { return &o.Strict })},
 	}
 }
@@ -229,6 +232,14 @@ func parseArgs(args []string) (*commandLine, error) {
 	}
 	if cl.options.All && cl.verb != VerbSummary {
 		return cl, &Error{Setting: "all", Msg: fmt.Sprintf("%s does not take --all", cl.verb), Hint: "it is for mkosi summary"}
+	}
+	for _, o := range []struct {
+		given bool
+		name  string
+	}{{cl.options.Check, "check"}, {cl.options.JoinSignature != "", "join-signature"}} {
+		if o.given && cl.verb != VerbSign {
+			return cl, &Error{Setting: o.name, Msg: fmt.Sprintf("%s does not take --%s", cl.verb, o.name), Hint: "it is for mkosi sign"}
+		}
 	}
 	if cl.options.RerunBuildScripts && !cl.verb.builds() {
 		return cl, &Error{Setting: "rerun-build-scripts", Msg: fmt.Sprintf("--rerun-build-scripts has no use with %s, which builds nothing", cl.verb)}

@@ -26,6 +26,7 @@ const (
 	VerbBurn           Verb = "burn"
 	VerbBump           Verb = "bump"
 	VerbGenkey         Verb = "genkey"
+	VerbSign           Verb = "sign"
 	VerbDocumentation  Verb = "documentation"
 	VerbCompletion     Verb = "completion"
 	VerbLatestSnapshot Verb = "latest-snapshot"
@@ -53,7 +54,9 @@ type Options struct {
 	All               bool // summary shows every setting
 	WipeBuildDir      bool
 	RerunBuildScripts bool
-	Strict            bool // warnings are errors
+	Strict            bool   // warnings are errors
+	JoinSignature     string // HASH:SIGNATURE, as given
+	Check             bool   // sign compares all data with its hashes first
 	Help              bool
 	Version           bool
 }
@@ -63,7 +66,7 @@ func Verbs() []Verb {
 	return []Verb{
 		VerbInit, VerbSummary, VerbExplain, VerbCheck, VerbCatConfig, VerbPlan, VerbBuild, VerbShell, VerbBoot, VerbVM, VerbSSH, VerbJournalctl,
 		VerbCoredumpctl, VerbSysupdate, VerbBox, VerbDependencies, VerbClean, VerbServe, VerbBurn, VerbBump,
-		VerbGenkey, VerbDocumentation, VerbCompletion, VerbLatestSnapshot, VerbHelp,
+		VerbGenkey, VerbSign, VerbDocumentation, VerbCompletion, VerbLatestSnapshot, VerbHelp,
 	}
 }
 
@@ -71,7 +74,7 @@ func Verbs() []Verb {
 func (v Verb) takesArgs() bool {
 	switch v {
 	case VerbExplain, VerbBuild, VerbShell, VerbBoot, VerbVM, VerbSSH, VerbJournalctl, VerbCoredumpctl, VerbSysupdate, VerbBox,
-		VerbDependencies, VerbBurn, VerbDocumentation, VerbCompletion, VerbHelp:
+		VerbDependencies, VerbBurn, VerbSign, VerbDocumentation, VerbCompletion, VerbHelp:
 		return true
 	}
 	return false
