@@ -444,7 +444,10 @@ func TestDiskFull(t *testing.T) {
 
 // A build that is cancelled in the middle of a large file stops at once.
 func TestDiskCancelled(t *testing.T) {
-	root := filepath.Join(t.TempDir(), "root")
+	// A ramfs does not tell where the holes of its files are.
+	root := t.TempDir()
+	must(t, exec.Command("mount", "-t", "ramfs", "ramfs", root))
+	t.Cleanup(func() { must(t, exec.Command("umount", root)) })
 	if err := os.MkdirAll(filepath.Join(root, "usr"), 0o755); err != nil {
 		t.Fatal(err)
 	}

@@ -3,6 +3,7 @@ package disk
 import (
 	"cmp"
 	"fmt"
+	"slices"
 
 	"github.com/mkosi-go/mkosi/internal/disk/layout"
 	"github.com/mkosi-go/mkosi/internal/disk/repart"
@@ -20,7 +21,10 @@ const (
 
 // arrange places the partitions.
 func (b *builder) arrange() error {
-	b.disk = layout.Disk{Size: b.Size, SectorSize: b.sectorSize(), Grain: b.grain()}
+	b.disk = layout.Disk{Size: b.Size, Auto: b.Size == 0, SectorSize: b.sectorSize(), Grain: b.grain(), Existing: b.old}
+	if b.old != nil {
+		b.disk.Size = max(b.Size, int64(b.old.Sectors)*int64(b.old.SectorSize))
+	}
 	var places []*layout.Partition
 	for _, p := range b.parts {
 		var err error
@@ -29,14 +33,39 @@ func (b *builder) arrange() error {
 		}
 		places = append(places, p.place)
 	}
-	return b.disk.Place(places)
+	if err := b.disk.Place(places); err != nil {
+		return err
+	}
+	for _, p := range b.parts {
+		if p.place.Existing != nil {
+			p.adopt(p.place.Existing)
+		}
+		if p.place.Dropped {
+			b.warn(p, "there is no room for this partition, and it has a Priority= of %d", p.def.Priority)
+		}
+	}
+	return b.dropUnplaced()
+}
+
+// dropUnplaced forgets the partitions that there is no room for.
+func (b *builder) dropUnplaced() error {
+	b.parts = slices.DeleteFunc(b.parts, func(p *part) bool { return p.place.Dropped })
+	for _, s := range b.sets {
+		if s.data.place.Dropped != s.hash.place.Dropped {
+			return fmt.Errorf("VerityMatchKey=%s: there is room for one of %s and %s only", s.key, s.data.def.File, s.hash.def.File)
+		}
+		if s.sig != nil && s.sig.place.Dropped {
+			s.sig = nil
+		}
+	}
+	return nil
 }
 
 // bounds returns what the layout has to know about the partition.
 func (b *builder) bounds(p *part) (*layout.Partition, error) {
 	d := p.def
 	l := &layout.Partition{
-		Name: d.File, Priority: d.Priority, Weight: d.Weight, PaddingWeight: d.PaddingWeight,
+		Name: d.File, Type: d.Type.UUID, Priority: d.Priority, Weight: d.Weight, PaddingWeight: d.PaddingWeight,
 		MaxSize: layout.Unlimited, MaxPadding: layout.Unlimited,
 	}
 	if d.Verity == repart.VeritySignatureRole {

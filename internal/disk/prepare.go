@@ -13,6 +13,9 @@ import (
 
 // prepare finds out everything about the partitions but their places.
 func (b *builder) prepare(ctx context.Context) error {
+	if err := b.readExisting(); err != nil {
+		return err
+	}
 	if err := gpt.CheckSectorSize(b.sectorSize()); err != nil {
 		return err
 	}
@@ -25,7 +28,7 @@ func (b *builder) prepare(ctx context.Context) error {
 	return b.openSources(ctx)
 }
 
-// identify gives each partition its label, its identifier and its number.
+// identify gives each partition its label and its identifier.
 func (b *builder) identify() error {
 	include, err := b.typeNames("included", b.Include)
 	if err != nil {
@@ -39,7 +42,7 @@ func (b *builder) identify() error {
 	if err != nil {
 		return err
 	}
-	count := map[string]int{}
+	count, existing := map[string]int{}, b.countExisting()
 	for i := range b.Definitions {
 		def := &b.Definitions[i]
 		name := def.Type.Name
@@ -51,7 +54,7 @@ func (b *builder) identify() error {
 			derived:  PartitionUUID(b.Seed, def.Type.UUID, count[name]),
 			label:    labelOf(def, count[name]),
 			deferred: deferred[name] || b.DeferEmpty && def.Format == repart.FormatEmpty || b.DeferFactoryReset && def.FactoryReset,
-			number:   len(b.parts) + 1,
+			exists:   count[name] < existing[def.Type.UUID.String()],
 		}
 		count[name]++
 		p.uuid = p.derived
@@ -162,7 +165,7 @@ func (b *builder) openSources(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(runtime.GOMAXPROCS(0))
 	for _, p := range b.parts {
-		if p.deferred && p.def.Minimize == repart.MinimizeOff {
+		if p.exists || p.deferred && p.def.Minimize == repart.MinimizeOff {
 			continue
 		}
 		g.Go(func() error {

@@ -219,17 +219,22 @@ func (s *signer) signature(rootHash []byte) ([]byte, *x509.Certificate, error) {
 		content, err := verity.Sign(s.Key, s.Certificate, rootHash)
 		return content, s.Certificate, err
 	}
-	cert := s.Certificate
+	return s.Join.content(s.Certificate)
+}
+
+// content returns the content of a signature partition, and the certificate
+// that the signature is by: cert, or with nil the one that it holds.
+func (j *JoinedSignature) content(cert *x509.Certificate) ([]byte, *x509.Certificate, error) {
 	if cert == nil {
 		var err error
-		if cert, err = keys.PKCS7Signer(s.Join.DER, nil); err != nil {
+		if cert, err = keys.PKCS7Signer(j.DER, nil); err != nil {
 			return nil, nil, fmt.Errorf("the signature cannot be checked without its certificate: %w", err)
 		}
 	}
-	text := verity.SignedText(rootHash)
-	if _, err := keys.VerifyPKCS7Detached(s.Join.DER, text, []*x509.Certificate{cert}); err != nil {
-		return nil, nil, fmt.Errorf("the signature of root hash %x: %w", rootHash, err)
+	text := verity.SignedText(j.RootHash)
+	if _, err := keys.VerifyPKCS7Detached(j.DER, text, []*x509.Certificate{cert}); err != nil {
+		return nil, nil, fmt.Errorf("the signature of root hash %x: %w", j.RootHash, err)
 	}
-	content, err := verity.FormatSignature(rootHash, keys.Fingerprint(cert), s.Join.DER)
+	content, err := verity.FormatSignature(j.RootHash, keys.Fingerprint(cert), j.DER)
 	return content, cert, err
 }

@@ -2,6 +2,7 @@ package output
 
 import (
 	"errors"
+	"io"
 	"io/fs"
 	"os"
 	"slices"
@@ -58,15 +59,41 @@ func directories(paths []string) layers {
 	return l
 }
 
-// Open opens a file of the first directory that has it.
+// Open opens a file of the first directory that has it, or a directory with what is in it anywhere.
 func (l layers) Open(name string) (fs.File, error) {
 	for _, fsys := range l {
 		f, err := fsys.Open(name)
-		if err == nil || !errors.Is(err, fs.ErrNotExist) {
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		if fi, err := f.Stat(); err != nil || !fi.IsDir() {
 			return f, err
 		}
+		entries, err := l.ReadDir(name)
+		return &openDir{f, entries}, err
 	}
 	return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrNotExist}
+}
+
+// openDir is an open directory of layers; rest are the entries that were not read yet.
+type openDir struct {
+	fs.File
+	rest []fs.DirEntry
+}
+
+func (d *openDir) ReadDir(n int) ([]fs.DirEntry, error) {
+	if n <= 0 {
+		n = len(d.rest)
+	} else if len(d.rest) == 0 {
+		return nil, io.EOF
+	}
+	n = min(n, len(d.rest))
+	entries := d.rest[:n]
+	d.rest = d.rest[n:]
+	return entries, nil
 }
 
 // ReadDir lists what any of the directories has, sorted.

@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"slices"
@@ -140,14 +141,15 @@ func (p *imagePlan) readPassphrase(w *packer) ([]byte, error) {
 	if !slices.ContainsFunc(p.Definitions, needsPassphrase) {
 		return nil, nil
 	}
-	fi, err := os.Stat(w.Image.Passphrase)
+	f, err := os.Open(w.Image.Passphrase)
 	if err != nil {
 		return nil, fmt.Errorf("reading Passphrase=: %w", err)
 	}
-	if fi.Size() > maxPassphrase {
-		return nil, fmt.Errorf("reading Passphrase=: %s is larger than %d bytes", w.Image.Passphrase, maxPassphrase)
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, maxPassphrase+1))
+	if err == nil && len(b) > maxPassphrase {
+		err = fmt.Errorf("%s is larger than %d bytes", w.Image.Passphrase, maxPassphrase)
 	}
-	b, err := os.ReadFile(w.Image.Passphrase)
 	if err != nil {
 		return nil, fmt.Errorf("reading Passphrase=: %w", err)
 	}

@@ -27,23 +27,12 @@ var makers = map[string]Program{
 // Programs lists the programs without which an image cannot be written, in the order of its partitions. An image whose
 // definitions cannot be read, see [Check], needs none.
 func Programs(img *config.Image) []Program {
-	if !hasDefinitions(img) {
-		return nil
-	}
-	plan := &imagePlan{}
-	if err := plan.find(img); err != nil {
-		return nil
-	}
-	defs, err := repart.ParseDefinitions(plan.files, string(img.Architecture))
-	if err != nil {
-		return nil
-	}
 	env, err := img.ReadEnvironment()
 	if err != nil {
 		return nil
 	}
 	var list []Program
-	for _, d := range defs {
+	for _, d := range definitions(img) {
 		p, ok := makers[formatOf(d, env)]
 		if !ok {
 			continue

@@ -209,15 +209,7 @@ func SplitNames(img *config.Image) []string {
 		}
 	}
 	add(img.SplitName("tar"))
-	plan := &imagePlan{}
-	if err := plan.find(img); err != nil {
-		return names
-	}
-	defs, err := repart.ParseDefinitions(plan.files, string(img.Architecture))
-	if err != nil {
-		return names
-	}
-	for i, d := range defs {
+	for i, d := range definitions(img) {
 		suffix, err := repart.ExpandSplitName(d.SplitName, repart.FinishedPartition{Type: d.Type, Number: i + 1})
 		if err == nil && suffix != "" && !strings.Contains(d.SplitName, "%U") {
 			add(splitName(img, suffix))
