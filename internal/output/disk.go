@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 
+	"github.com/mkosi-go/mkosi/internal/config"
 	"github.com/mkosi-go/mkosi/internal/disk"
 	"github.com/mkosi-go/mkosi/internal/disk/gpt"
 	"github.com/mkosi-go/mkosi/internal/disk/repart"
@@ -147,7 +148,7 @@ func (w *packer) finishImage(ctx context.Context, plan *imagePlan, path string, 
 
 // resize enlarges an image to OutputSize=.
 func (w *packer) resize(path string, result *disk.Result) error {
-	if w.Image.OutputSize == nil {
+	if w.Image.OutputSize == nil || w.Image.Format != config.FormatDisk {
 		return nil
 	}
 	sector := int64(result.SectorSize)
