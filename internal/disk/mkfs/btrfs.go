@@ -53,9 +53,7 @@ func (m *btrfsMaker) prepare(ctx context.Context) (int64, error) {
 	if err := m.addSubvolumes(); err != nil {
 		return 0, err
 	}
-	if m.fixed() {
-		return m.largest(), nil
-	}
+	// A file without a size is made as large as the content needs.
 	return 0, nil
 }
 
@@ -114,21 +112,6 @@ func (m *btrfsMaker) addSubvolumes() error {
 		m.tree.Sort()
 	}
 	return nil
-}
-
-// largest is a size that the content fits into in any case, for a file system
-// that then is shrunk. It costs nothing: the file stays empty beyond what is in
-// use.
-func (m *btrfsMaker) largest() int64 {
-	size := int64(1 << 30)
-	for i := range m.tree {
-		e := &m.tree[i]
-		size += 2*e.Size + 16<<10
-		for _, x := range e.Xattrs {
-			size += 2 * int64(len(x.Value))
-		}
-	}
-	return roundUp(size, 1<<20)
 }
 
 func (m *btrfsMaker) make(ctx context.Context, f *os.File) error {
