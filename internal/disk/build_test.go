@@ -30,10 +30,7 @@ func extension(t *testing.T, mode VerityMode) Options {
 			t.Fatal(err)
 		}
 	}
-	plan, err := PlanExtension("sysext", "x86-64", mode, true)
-	if err != nil {
-		t.Fatal(err)
-	}
+	plan := builtin(t, mode)
 	epoch := int64(1700000000)
 	o := Options{
 		Path: filepath.Join(t.TempDir(), "image.raw"), Root: root, Definitions: plan.Definitions, Defer: plan.Defer,
