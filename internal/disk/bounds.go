@@ -65,8 +65,10 @@ func (b *builder) dropUnplaced() error {
 func (b *builder) bounds(p *part) (*layout.Partition, error) {
 	d := p.def
 	l := &layout.Partition{
-		Name: d.File, Type: d.Type.UUID, Priority: d.Priority, Weight: d.Weight, PaddingWeight: d.PaddingWeight,
-		MaxSize: layout.Unlimited, MaxPadding: layout.Unlimited,
+		Bounds: layout.Bounds{
+			Weight: d.Weight, PaddingWeight: d.PaddingWeight, MaxSize: layout.Unlimited, MaxPadding: layout.Unlimited,
+		},
+		Name: d.File, Type: d.Type.UUID, Priority: d.Priority,
 	}
 	if d.Verity == repart.VeritySignatureRole {
 		l.MinSize, l.MaxSize = verity.SignatureSize, verity.SignatureSize
