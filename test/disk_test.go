@@ -24,6 +24,7 @@ import (
 	"github.com/mkosi-go/mkosi/internal/disk/repart"
 	"github.com/mkosi-go/mkosi/internal/keys"
 	"github.com/mkosi-go/mkosi/internal/tree"
+	"github.com/mkosi-go/mkosi/resources"
 )
 
 // diskTree makes a folder with everything that a file system has to keep.
@@ -112,7 +113,19 @@ func diskKeys(t *testing.T, dir string) (keyPath, certPath string) {
 func diskOptions(t *testing.T, dir, root string, mode disk.VerityMode) disk.Options {
 	t.Helper()
 	keyPath, certPath := diskKeys(t, dir)
-	plan, err := disk.PlanExtension("sysext", "x86-64", mode, true)
+	name := "sysext"
+	if mode == disk.VerityDisabled {
+		name = "sysext-unsigned"
+	}
+	files, err := resources.Repart(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defs, err := repart.ParseDefinitions(files, "x86-64")
+	if err != nil {
+		t.Fatal(err)
+	}
+	plan, err := disk.PlanVerity(defs, mode, true)
 	if err != nil {
 		t.Fatal(err)
 	}
