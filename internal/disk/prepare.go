@@ -74,15 +74,16 @@ func (b *builder) identify() error {
 
 // labelOf is the name of a partition, the n-th of its type from zero.
 func labelOf(def *repart.Definition, n int) string {
+	label := def.Type.DefaultLabel()
 	switch {
-	case def.Label != "":
+	case def.Label != "" || def.NoLabel:
 		return def.Label
 	case def.Format == repart.FormatEmpty:
 		return "_empty"
 	case n > 0:
-		return fmt.Sprintf("%s-%d", def.Type.Name, n+1)
+		return fmt.Sprintf("%s-%d", label, n+1)
 	}
-	return def.Type.Name
+	return label
 }
 
 // typeNames resolves the aliases in a list of partition types by the

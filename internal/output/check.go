@@ -11,7 +11,7 @@ func Check(img *config.Image) error {
 	if !hasDefinitions(img) {
 		return nil
 	}
-	_, err := planImage(img)
+	_, err := planImage(img, plannedOptions(img))
 	return err
 }
 

@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"github.com/mkosi-go/mkosi/internal/config"
+	"github.com/mkosi-go/mkosi/internal/disk/repart"
+	"github.com/mkosi-go/mkosi/internal/host"
 	"github.com/mkosi-go/mkosi/resources"
 )
 
@@ -45,6 +47,39 @@ func explicitDirectories(img *config.Image) (dirs []string, found bool) {
 		}
 	}
 	return dirs, found
+}
+
+// plannedOptions are what partition definitions may refer to as long as there is no tree. What is not known yet is empty,
+// so that only the rest can be wrong.
+func plannedOptions(img *config.Image) repart.Options {
+	return repart.Options{
+		Architecture: string(img.Architecture),
+		OSRelease: func(field string) string {
+			return map[string]string{"IMAGE_ID": img.ImageId, "IMAGE_VERSION": img.ImageVersion}[field]
+		},
+		MachineID: strings.Repeat("0", machineIDSize),
+	}
+}
+
+// machineIDSize is the length of a machine ID, see machine-id(5).
+const machineIDSize = 32
+
+// definitionOptions are what partition definitions may refer to once the tree is there.
+func (w *packer) definitionOptions() (repart.Options, error) {
+	o := repart.Options{Architecture: string(w.Image.Architecture)}
+	b, err := w.readInTree(maxOSRelease, "etc/os-release", "usr/lib/os-release")
+	if err != nil {
+		return o, err
+	}
+	if b != nil {
+		fields := host.ParseOSRelease(string(b))
+		o.OSRelease = func(field string) string { return fields[field] }
+	}
+	b, err = w.readInTree(maxOSRelease, "etc/machine-id")
+	if id := strings.TrimSpace(string(b)); len(id) == machineIDSize {
+		o.MachineID = id
+	}
+	return o, err
 }
 
 // layers are several directories as one. Of files with the same path that of the first counts, which is how
@@ -94,6 +129,17 @@ func (d *openDir) ReadDir(n int) ([]fs.DirEntry, error) {
 	entries := d.rest[:n]
 	d.rest = d.rest[n:]
 	return entries, nil
+}
+
+// Stat is about a file of the first directory that has it.
+func (l layers) Stat(name string) (fs.FileInfo, error) {
+	for _, fsys := range l {
+		fi, err := fs.Stat(fsys, name)
+		if err == nil || !errors.Is(err, fs.ErrNotExist) {
+			return fi, err
+		}
+	}
+	return nil, &fs.PathError{Op: "stat", Path: name, Err: fs.ErrNotExist}
 }
 
 // ReadDir lists what any of the directories has, sorted.

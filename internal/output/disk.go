@@ -18,7 +18,7 @@ var bootTypes = []string{"esp", "xbootldr"}
 
 // writeDisk writes the tree as a disk image with the partitions of RepartDirectories=, or the built-in ones.
 func (w *packer) writeDisk(ctx context.Context, path string) error {
-	plan, err := planImage(w.Image)
+	plan, err := w.plan()
 	if err != nil {
 		return err
 	}
@@ -41,6 +41,22 @@ func (w *packer) writeDisk(ctx context.Context, path string) error {
 		opts.Path = raw
 		return buildTwice(ctx, opts, plan.elTorito)
 	})
+}
+
+// plan plans the image and tells what of its definitions is ignored.
+func (w *packer) plan() (*imagePlan, error) {
+	o, err := w.definitionOptions()
+	if err != nil {
+		return nil, err
+	}
+	p, err := planImage(w.Image, o)
+	if err != nil {
+		return nil, err
+	}
+	for _, warning := range p.warnings {
+		w.warn("%s", warning)
+	}
+	return p, nil
 }
 
 // buildTwice writes an image without its boot partitions, and then these.
@@ -70,7 +86,7 @@ func buildTwice(ctx context.Context, opts disk.Options, elTorito *disk.ElTorito)
 // writeExtension writes a system or configuration extension or a portable service: the tree as erofs, its dm-verity
 // hashes, and the signature of their root hash.
 func (w *packer) writeExtension(ctx context.Context, path string) error {
-	plan, err := planImage(w.Image)
+	plan, err := w.plan()
 	if err != nil {
 		return err
 	}

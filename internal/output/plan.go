@@ -25,6 +25,8 @@ type imagePlan struct {
 	files fs.FS
 	// builtin says that they are the built-in ones of an extension, ignored that mkosi.repart/ is there and not used.
 	builtin, ignored bool
+	// warnings are about what is ignored in them.
+	warnings []*repart.Problem
 	// elTorito is nil unless the image is to start from optical media.
 	elTorito *disk.ElTorito
 	// key and certificate sign verity root hashes.
@@ -32,13 +34,14 @@ type imagePlan struct {
 	certificate *x509.Certificate
 }
 
-// planImage plans the image of any format that has partitions but esp, whose only one depends on the tree.
-func planImage(img *config.Image) (*imagePlan, error) {
+// planImage plans the image of any format that has partitions but esp, whose only one depends on the tree. Its
+// definitions may refer to what the options say.
+func planImage(img *config.Image, o repart.Options) (*imagePlan, error) {
 	p := &imagePlan{}
 	if err := p.find(img); err != nil {
 		return nil, err
 	}
-	if err := p.planDefinitions(img); err != nil {
+	if err := p.planDefinitions(img, o); err != nil {
 		return nil, err
 	}
 	if err := p.checkPassphrase(img); err != nil {
@@ -88,7 +91,7 @@ func extensionVerity(img *config.Image) disk.VerityMode {
 }
 
 // planDefinitions reads the definition files and decides about verity.
-func (p *imagePlan) planDefinitions(img *config.Image) error {
+func (p *imagePlan) planDefinitions(img *config.Image, o repart.Options) error {
 	if p.builtin {
 		plan, err := disk.PlanExtension(string(img.Format), string(img.Architecture), extensionVerity(img), haveVerityKey(img))
 		if err == nil {
@@ -96,7 +99,8 @@ func (p *imagePlan) planDefinitions(img *config.Image) error {
 		}
 		return err
 	}
-	defs, err := repart.ParseDefinitions(p.files, string(img.Architecture))
+	defs, warnings, err := repart.Parse(p.files, o)
+	p.warnings = warnings
 	if err != nil {
 		return err
 	}
