@@ -24,6 +24,7 @@ import (
 	"github.com/mkosi-go/mkosi/internal/disk/repart"
 	"github.com/mkosi-go/mkosi/internal/keys"
 	"github.com/mkosi-go/mkosi/internal/tree"
+	"github.com/mkosi-go/mkosi/resources"
 )
 
 // diskTree makes a folder with everything that a file system has to keep.
@@ -105,7 +106,19 @@ func diskOptions(t *testing.T, dir, root string, mode disk.VerityMode) disk.Opti
 	if err := keys.WriteFiles(keyPath, certPath, key, cert, true); err != nil {
 		t.Fatal(err)
 	}
-	plan, err := disk.PlanExtension("sysext", "x86-64", mode, true)
+	name := "sysext"
+	if mode == disk.VerityDisabled {
+		name = "sysext-unsigned"
+	}
+	files, err := resources.Repart(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defs, err := repart.ParseDefinitions(files, "x86-64")
+	if err != nil {
+		t.Fatal(err)
+	}
+	plan, err := disk.PlanVerity(defs, mode, true)
 	if err != nil {
 		t.Fatal(err)
 	}

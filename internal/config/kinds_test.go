@@ -4,12 +4,14 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+
+	"github.com/mkosi-go/mkosi/internal/spelling"
 )
 
 func TestNearest(t *testing.T) {
 	names := settingNames("")
 	for in, want := range map[string]string{"Pakcages": "Packages", "Hostnam": "Hostname", "packages": "Packages", "Zebra": "", "x": ""} {
-		if got := nearest(in, names); got != want {
+		if got := spelling.Nearest(in, names); got != want {
 			t.Errorf("%q: got %q, want %q", in, got, want)
 		}
 	}

@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"github.com/spf13/pflag"
+
+	"github.com/mkosi-go/mkosi/internal/spelling"
 )
 
 // A ProgramOption is an option that is no setting: it has no place in
@@ -329,7 +331,7 @@ func optionError(f *pflag.FlagSet, err error) error {
 		var names []string
 		f.VisitAll(func(fl *pflag.Flag) { names = append(names, fl.Name) })
 		e := &Error{Msg: fmt.Sprintf("unknown option --%s", unknown.GetSpecifiedName())}
-		if near := nearest(unknown.GetSpecifiedName(), names); near != "" {
+		if near := spelling.Nearest(unknown.GetSpecifiedName(), names); near != "" {
 			e.Hint = fmt.Sprintf("did you mean --%s?", near)
 		}
 		return e
