@@ -26,11 +26,13 @@ var signDefinitions = map[string]string{
 	"10-root":          "Type=root\nFormat=erofs\nCopyFiles=/opt\nVerity=data\nVerityMatchKey=root\nMinimize=best\nPaddingMinBytes=1M\nPaddingMaxBytes=1M\n",
 	"11-root-hash":     "Type=root-verity\nVerity=hash\nVerityMatchKey=root\nMinimize=best\n",
 	"12-root-sig":      "Type=root-verity-sig\nVerity=signature\nVerityMatchKey=root\nLabel=sig of root\nReadOnly=no\n",
-	"20-home":          "Type=7a430799-f711-4c7e-8e5b-1d685bd48607\nSizeMinBytes=1M\nSizeMaxBytes=1M\nPaddingMinBytes=64K\nPaddingMaxBytes=64K\n",
+	"20-home":          "Type=b9f4a1d2-3c55-4e0a-9a71-2f6c0d8e1b34\nSizeMinBytes=1M\nSizeMaxBytes=1M\nPaddingMinBytes=64K\nPaddingMaxBytes=64K\n",
 	"30-usr":           "Type=usr\nFormat=erofs\nCopyFiles=/usr:/\nVerity=data\nVerityMatchKey=usr\nMinimize=best\n",
 	"31-usr-hash":      "Type=usr-verity\nVerity=hash\nVerityMatchKey=usr\nMinimize=best\n",
 	"32-usr-signature": "Type=usr-verity-sig\nVerity=signature\nVerityMatchKey=usr\n",
-	"40-data":          "Type=7a430799-f711-4c7e-8e5b-1d685bd48607\nSizeMinBytes=1M\nSizeMaxBytes=1M\n",
+	"33-usr-later":     "Type=usr\nLabel=_empty\nSizeMinBytes=1M\nSizeMaxBytes=1M\n",
+	"34-hash-later":    "Type=usr-verity\nLabel=_empty\nSizeMinBytes=64K\nSizeMaxBytes=64K\n",
+	"40-data":          "Type=b9f4a1d2-3c55-4e0a-9a71-2f6c0d8e1b34\nSizeMinBytes=1M\nSizeMaxBytes=1M\n",
 }
 
 // signKeys makes a key and its certificate in a folder.

@@ -152,7 +152,7 @@ func TestBuildErrors(t *testing.T) {
 		"sector size":      {func(o *Options) { o.SectorSize = 100 }, "sector size 100"},
 		"no key":           {func(o *Options) { o.Key = nil }, "30-root-verity-sig.conf: signing needs"},
 		"no hash":          {func(o *Options) { o.Definitions = o.Definitions[:1] }, "VerityMatchKey=root needs"},
-		"two data":         {func(o *Options) { o.Definitions = append(o.Definitions, o.Definitions[0]) }, "are both Verity=data"},
+		"two data":         {func(o *Options) { o.Definitions = append(o.Definitions, o.Definitions[0]) }, "needs one partition with Verity=data, there are 2"},
 		"deferred data":    {func(o *Options) { o.Defer = []string{"root"} }, "deferring"},
 		"unknown deferred": {func(o *Options) { o.Defer = []string{"rot"} }, `unknown partition type "rot"`},
 		"too large":        {func(o *Options) { o.Definitions[0].SizeMax = ptr(uint64(8192)) }, "10-root.conf: the content takes"},

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/mkosi-go/mkosi/internal/config"
+	"github.com/mkosi-go/mkosi/internal/disk/repart"
 	"github.com/mkosi-go/mkosi/resources"
 )
 
@@ -33,6 +34,20 @@ func definitionFiles(img *config.Image) (fs.FS, error) {
 		files = append(files, fsys)
 	}
 	return files, nil
+}
+
+// Definitions returns the partition definitions of an image; none if its format has none, or takes them from its content.
+func Definitions(img *config.Image) ([]repart.Definition, error) {
+	switch img.Format {
+	case config.FormatDisk, config.FormatSysext, config.FormatConfext, config.FormatPortable:
+	default:
+		return nil, nil
+	}
+	p := &imagePlan{}
+	if err := p.find(img); err != nil {
+		return nil, err
+	}
+	return repart.ParseDefinitions(p.files, string(img.Architecture))
 }
 
 // explicitDirectories returns RepartDirectories= without mkosi.repart/, which sets it by being there, and whether that

@@ -95,7 +95,7 @@ func (m *btrfsMaker) addSubvolumes() error {
 		for p := strings.Trim(s.Path, "/"); ; p = strings.Trim(path.Dir("/"+p), "/") {
 			folder, known := isFolder[p]
 			if known && !folder {
-				return fmt.Errorf("Subvolumes=%s: /%s is not a folder", s.Path, p)
+				return fmt.Errorf("setting Subvolumes=%s: /%s is not a folder", s.Path, p)
 			}
 			if known {
 				break
@@ -106,7 +106,7 @@ func (m *btrfsMaker) addSubvolumes() error {
 		}
 	}
 	if m.DefaultSubvolume != "" && !isDefault {
-		return fmt.Errorf("DefaultSubvolume=%s is none of Subvolumes=", m.DefaultSubvolume)
+		return fmt.Errorf("setting DefaultSubvolume=%s is none of Subvolumes=", m.DefaultSubvolume)
 	}
 	if len(m.tree) > have {
 		m.tree.Sort()

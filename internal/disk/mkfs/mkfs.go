@@ -152,10 +152,10 @@ func Plan(ctx context.Context, t content.Tree, o Options) (_ *Image, err error) 
 // checkSettings refuses settings that a format does not have.
 func checkSettings(o *Options) error {
 	if o.Format != repart.FormatBtrfs && (len(o.Subvolumes) > 0 || o.DefaultSubvolume != "") {
-		return fmt.Errorf("Subvolumes= is for btrfs only, not for %s", o.Format)
+		return fmt.Errorf("setting Subvolumes= is for btrfs only, not for %s", o.Format)
 	}
 	if o.Minimize == repart.MinimizeBest && (o.Format == repart.FormatXFS || o.Format == repart.FormatF2FS) {
-		return fmt.Errorf("Minimize=best is not possible for %s, which can be written to: use Minimize=guess", o.Format)
+		return fmt.Errorf("setting Minimize=best is not possible for %s, which can be written to: use Minimize=guess", o.Format)
 	}
 	return nil
 }
