@@ -221,7 +221,8 @@ func SplitNames(img *config.Image) []string {
 		}
 	}
 	add(img.SplitName("tar"))
-	for i, d := range definitions(img) {
+	defs, _ := Definitions(img) // nothing was made of those that cannot be read
+	for i, d := range defs {
 		suffix, err := repart.ExpandSplitName(d.SplitName, repart.FinishedPartition{Type: d.Type, Number: i + 1})
 		if err == nil && suffix != "" && !strings.Contains(d.SplitName, "%U") {
 			add(splitName(img, suffix))
