@@ -27,9 +27,6 @@ type Options struct {
 	// Architecture is what types such as root, and %a, stand for, named as in
 	// repart.d(5).
 	Architecture string
-	// Retarget turns the types of all architectures into those of
-	// Architecture, as --architecture= of systemd-repart(8) does.
-	Retarget bool
 	// OSRelease returns a field of the os-release(5) of the image, empty when
 	// it has none of that name. Without the function, definitions that use such
 	// fields are refused.
