@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -18,6 +19,7 @@ import (
 
 	"github.com/mkosi-go/mkosi/internal/disk/content"
 	"github.com/mkosi-go/mkosi/internal/disk/ext4"
+	"github.com/mkosi-go/mkosi/internal/disk/squashfs"
 )
 
 // readerTree is a folder with everything that the readers of file systems have
@@ -207,6 +209,28 @@ func TestReadExt4(t *testing.T) {
 				if name != "kernel" && e.Path == "" {
 					e.Mtime = got[0].Mtime
 				}
+			})
+		})
+	}
+}
+
+func TestReadSquashfs(t *testing.T) {
+	root, want := readerTree(t)
+	for name, args := range map[string][]string{
+		"gzip":         {"-comp", "gzip", "-b", "16K"},
+		"xz":           {"-comp", "xz", "-Xbcj", "x86"},
+		"zstd":         {"-comp", "zstd", "-b", "1M"},
+		"lz4":          {"-comp", "lz4", "-no-fragments"},
+		"uncompressed": {"-noI", "-noD", "-noF", "-noX", "-always-use-fragments"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := filepath.Dir(root)
+			image := filepath.Join(dir, name)
+			must(t, reference(dir, append([]string{"mksquashfs", root, image, "-no-progress", "-quiet", "-xattrs"}, args...)...))
+			compareRead(t, want, readImage(t, image, squashfs.Read), func(e *content.Entry) {
+				e.MtimeNsec = 0
+				e.Mtime = max(e.Mtime, 0) // 1965 is stored as 1970
+				e.Xattrs = slices.DeleteFunc(slices.Clone(e.Xattrs), func(x content.Xattr) bool { return strings.HasPrefix(x.Name, "system.") })
 			})
 		})
 	}
