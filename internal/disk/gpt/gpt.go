@@ -1,13 +1,11 @@
-// Package gpt writes GUID partition tables, as chapter 5 of the UEFI
+// Package gpt reads and writes GUID partition tables, as chapter 5 of the UEFI
 // specification describes them.
 package gpt
 
 import (
-	"encoding/binary"
+	"cmp"
 	"fmt"
-	"hash/crc32"
-	"io"
-	"math"
+	"slices"
 	"unicode/utf16"
 	"unicode/utf8"
 
@@ -15,14 +13,23 @@ import (
 )
 
 const (
-	entryCount = 128
-	entrySize  = 128
+	// defaultEntries and defaultEntrySize are what nearly all tables have.
+	defaultEntries   = 128
+	defaultEntrySize = 128
+	// maxEntrySize and maxEntriesSize bound, in bytes, what is read of a
+	// foreign table.
+	maxEntrySize   = 4096
+	maxEntriesSize = 1 << 20
+
 	headerSize = 92
 	nameUnits  = 36
 )
 
 // Partition is one entry of the table.
 type Partition struct {
+	// Number is that of the entry, from 1; zero means the one after that of the
+	// partition before.
+	Number int
 	// Type and UUID say what the partition is and which one.
 	Type, UUID uuid.UUID
 	// First and Last are its first and last sector.
@@ -37,28 +44,49 @@ type Partition struct {
 type Table struct {
 	// UUID identifies the disk.
 	UUID uuid.UUID
-	// SectorSize is in bytes.
+	// SectorSize is in bytes: 512, 1024, 2048 or 4096.
 	SectorSize int
 	// Sectors is the size of the disk.
 	Sectors uint64
 	// FirstUsable and LastUsable bound the sectors for partitions.
 	FirstUsable, LastUsable uint64
-	// Partitions are numbered in this order, from 1.
+	// Entries is how many partitions there is room for, EntrySize what each of
+	// them takes in bytes; zero means 128.
+	Entries, EntrySize int
+	// EntriesAt is the sector that the entries begin at, at the start of the
+	// disk; zero means 2.
+	EntriesAt uint64
+	// Partitions are in the order of their numbers.
 	Partitions []Partition
 }
 
-// entrySectors is how many sectors the entries take, at each end of the disk.
-func entrySectors(sectorSize int) uint64 {
-	return uint64((entryCount*entrySize + sectorSize - 1) / sectorSize)
+// entrySectors is how many sectors entries of altogether size bytes take, at
+// each end of the disk.
+func entrySectors(size, sectorSize int) uint64 {
+	return uint64((size + sectorSize - 1) / sectorSize)
 }
 
-// HeadSectors is how many sectors the boot record, the header and the entries
+// HeadSectors is how many sectors the boot record, the header and 128 entries
 // take at the start of a disk.
-func HeadSectors(sectorSize int) uint64 { return 2 + entrySectors(sectorSize) }
+func HeadSectors(sectorSize int) uint64 {
+	return 2 + entrySectors(defaultEntries*defaultEntrySize, sectorSize)
+}
 
-// TailSectors is how many sectors the backup of header and entries takes at
-// the end of a disk.
-func TailSectors(sectorSize int) uint64 { return 1 + entrySectors(sectorSize) }
+// TailSectors is how many sectors the backup of the header and of 128 entries
+// takes at the end of a disk.
+func TailSectors(sectorSize int) uint64 { return HeadSectors(sectorSize) - 1 }
+
+// entriesSize is what all entries take together, in bytes.
+func (t *Table) entriesSize() int {
+	return cmp.Or(t.Entries, defaultEntries) * cmp.Or(t.EntrySize, defaultEntrySize)
+}
+
+// entriesAt is the sector that the entries begin at.
+func (t *Table) entriesAt() uint64 { return cmp.Or(t.EntriesAt, 2) }
+
+// TailSectors is how many sectors the backup of the table takes at the end of
+// the disk.
+func (t *Table) TailSectors() uint64 { return 1 + entrySectors(t.entriesSize(), t.SectorSize) }
 
 // CheckName returns an error when a partition cannot have the name.
 func CheckName(name string) error {
@@ -71,116 +99,85 @@ func CheckName(name string) error {
 	return nil
 }
 
-// WriteTo writes the protective boot record, the table and its backup.
-func (t *Table) WriteTo(w io.WriterAt) error {
-	if err := t.check(); err != nil {
-		return err
+// CheckSectorSize returns an error when a disk cannot have sectors of so many
+// bytes.
+func CheckSectorSize(size int) error {
+	switch size {
+	case 512, 1024, 2048, 4096:
+		return nil
 	}
-	entries := t.entries()
-	tail := t.Sectors - TailSectors(t.SectorSize)
-	parts := []struct {
-		sector uint64
-		data   []byte
-	}{
-		{0, t.bootRecord()},
-		{1, t.header(entries, 1, t.Sectors-1, 2)},
-		{2, entries},
-		{tail, entries},
-		{t.Sectors - 1, t.header(entries, t.Sectors-1, 1, tail)},
-	}
-	for _, p := range parts {
-		if _, err := w.WriteAt(p.data, int64(p.sector)*int64(t.SectorSize)); err != nil {
-			return fmt.Errorf("writing partition table: %w", err)
-		}
-	}
-	return nil
+	return fmt.Errorf("sector size %d is none of 512, 1024, 2048, 4096", size)
 }
 
+// check returns an error when the table is none that can be written.
 func (t *Table) check() error {
-	switch t.SectorSize {
-	case 512, 1024, 2048, 4096:
-	default:
-		return fmt.Errorf("sector size %d is none of 512, 1024, 2048, 4096", t.SectorSize)
+	if err := CheckSectorSize(t.SectorSize); err != nil {
+		return err
 	}
-	head, tail := HeadSectors(t.SectorSize), TailSectors(t.SectorSize)
-	if t.Sectors < head+tail || t.FirstUsable < head || t.LastUsable >= t.Sectors-tail {
+	if err := t.checkEntries(); err != nil {
+		return err
+	}
+	head, tail := t.entriesAt()+t.TailSectors()-1, t.TailSectors()
+	if t.entriesAt() < 2 || t.Sectors < tail || head > t.Sectors-tail || t.FirstUsable < head || t.LastUsable >= t.Sectors-tail {
 		return fmt.Errorf("partition table does not fit around sectors %d to %d of %d", t.FirstUsable, t.LastUsable, t.Sectors)
 	}
-	if len(t.Partitions) > entryCount {
-		return fmt.Errorf("%d partitions are more than the %d that fit", len(t.Partitions), entryCount)
-	}
-	for i, p := range t.Partitions {
-		if p.Type == uuid.Nil {
-			return fmt.Errorf("partition %d has no type", i+1)
-		}
+	for _, p := range t.Partitions {
 		if err := CheckName(p.Name); err != nil {
 			return err
 		}
-		if p.First < t.FirstUsable || p.Last > t.LastUsable || p.First > p.Last {
-			return fmt.Errorf("partition %d, sectors %d to %d, is outside of %d to %d", i+1, p.First, p.Last, t.FirstUsable, t.LastUsable)
-		}
-		for j, q := range t.Partitions[:i] {
-			if p.First <= q.Last && q.First <= p.Last {
-				return fmt.Errorf("partitions %d and %d overlap", j+1, i+1)
-			}
-		}
+	}
+	return t.checkPartitions()
+}
+
+// checkEntries returns an error when the entries have an odd size or there are
+// too many.
+func (t *Table) checkEntries() error {
+	size := cmp.Or(t.EntrySize, defaultEntrySize)
+	if size < defaultEntrySize || size > maxEntrySize || size%8 != 0 {
+		return fmt.Errorf("entries of %d bytes are not supported", size)
+	}
+	if n := cmp.Or(t.Entries, defaultEntries); n < 1 || n > maxEntriesSize/size {
+		return fmt.Errorf("a table of %d entries is not supported", n)
 	}
 	return nil
 }
 
-// bootRecord claims the whole disk for one partition, so that programs which
-// do not know the table leave it alone.
-func (t *Table) bootRecord() []byte {
-	b := make([]byte, t.SectorSize)
-	entry := b[446:]
-	copy(entry, []byte{0, 0x00, 0x02, 0x00, 0xee, 0xff, 0xff, 0xff})
-	binary.LittleEndian.PutUint32(entry[8:], 1)
-	binary.LittleEndian.PutUint32(entry[12:], uint32(min(t.Sectors-1, math.MaxUint32)))
-	b[510], b[511] = 0x55, 0xaa
-	return b
+// numbered are the partitions, each with its number.
+func (t *Table) numbered() []Partition {
+	list := slices.Clone(t.Partitions)
+	last := 0
+	for i := range list {
+		list[i].Number = cmp.Or(list[i].Number, last+1)
+		last = list[i].Number
+	}
+	return list
 }
 
-func (t *Table) header(entries []byte, own, other, entryStart uint64) []byte {
-	b := make([]byte, t.SectorSize)
-	le := binary.LittleEndian
-	copy(b, "EFI PART")
-	le.PutUint32(b[8:], 0x00010000)
-	le.PutUint32(b[12:], headerSize)
-	le.PutUint64(b[24:], own)
-	le.PutUint64(b[32:], other)
-	le.PutUint64(b[40:], t.FirstUsable)
-	le.PutUint64(b[48:], t.LastUsable)
-	putGUID(b[56:], t.UUID)
-	le.PutUint64(b[72:], entryStart)
-	le.PutUint32(b[80:], entryCount)
-	le.PutUint32(b[84:], entrySize)
-	le.PutUint32(b[88:], crc32.ChecksumIEEE(entries[:entryCount*entrySize]))
-	le.PutUint32(b[16:], crc32.ChecksumIEEE(b[:headerSize]))
-	return b
-}
-
-func (t *Table) entries() []byte {
-	b := make([]byte, entrySectors(t.SectorSize)*uint64(t.SectorSize))
-	le := binary.LittleEndian
-	for i, p := range t.Partitions {
-		e := b[i*entrySize:]
-		putGUID(e, p.Type)
-		putGUID(e[16:], p.UUID)
-		le.PutUint64(e[32:], p.First)
-		le.PutUint64(e[40:], p.Last)
-		le.PutUint64(e[48:], p.Flags)
-		for j, u := range utf16.Encode([]rune(p.Name)) {
-			le.PutUint16(e[56+2*j:], u)
+// checkPartitions returns an error when a partition has no number or place of
+// its own.
+func (t *Table) checkPartitions() error {
+	list := t.numbered()
+	last := 0
+	for _, p := range list {
+		if p.Number <= last {
+			return fmt.Errorf("partition %d comes after partition %d", p.Number, last)
+		}
+		last = p.Number
+		if entries := cmp.Or(t.Entries, defaultEntries); p.Number > entries {
+			return fmt.Errorf("partition %d is beyond the %d that fit", p.Number, entries)
+		}
+		if p.Type == uuid.Nil {
+			return fmt.Errorf("partition %d has no type", p.Number)
+		}
+		if p.First < t.FirstUsable || p.Last > t.LastUsable || p.First > p.Last {
+			return fmt.Errorf("partition %d, sectors %d to %d, is outside of %d to %d", p.Number, p.First, p.Last, t.FirstUsable, t.LastUsable)
 		}
 	}
-	return b
-}
-
-// putGUID stores a UUID in the mixed byte order of the specification.
-func putGUID(b []byte, id uuid.UUID) {
-	le, be := binary.LittleEndian, binary.BigEndian
-	le.PutUint32(b, be.Uint32(id[0:]))
-	le.PutUint16(b[4:], be.Uint16(id[4:]))
-	le.PutUint16(b[6:], be.Uint16(id[6:]))
-	copy(b[8:16], id[8:])
+	slices.SortFunc(list, func(a, b Partition) int { return cmp.Compare(a.First, b.First) })
+	for i := 1; i < len(list); i++ {
+		if p, q := list[i-1], list[i]; q.First <= p.Last {
+			return fmt.Errorf("partitions %d and %d overlap", min(p.Number, q.Number), max(p.Number, q.Number))
+		}
+	}
+	return nil
 }
