@@ -1,0 +1,43 @@
+package inspect
+
+import (
+	"context"
+	"fmt"
+	"io"
+
+	"github.com/mkosi-go/mkosi/internal/disk/content"
+	"github.com/mkosi-go/mkosi/internal/disk/ext4"
+	"github.com/mkosi-go/mkosi/internal/disk/squashfs"
+)
+
+// describeFileSystem reads what a file system says of itself, and which format
+// that makes it: an ext4 may be an ext2.
+func describeFileSystem(r io.ReaderAt, size int64, format Format) (*FileSystem, Format, error) {
+	switch format {
+	case FormatExt:
+		in, err := ext4.ReadInfo(r, size)
+		if err != nil {
+			return nil, format, err
+		}
+		return &FileSystem{Label: in.Label, UUID: in.UUID.String(), Size: in.Size, Free: &in.Free, BlockSize: in.BlockSize, Features: in.Features}, Format(in.Kind), nil
+	case FormatSquashfs:
+		in, err := squashfs.ReadInfo(r, size)
+		if err != nil {
+			return nil, format, err
+		}
+		return &FileSystem{Size: in.Size, BlockSize: in.BlockSize, Compression: in.Compression, Features: in.Features}, format, nil
+	}
+	return nil, format, nil
+}
+
+// readTree reads the files of a file system. They can be opened as long as r
+// is open.
+func readTree(ctx context.Context, r io.ReaderAt, size int64, format Format) (content.Tree, error) {
+	switch format {
+	case FormatExt:
+		return ext4.Read(ctx, r, size)
+	case FormatSquashfs:
+		return squashfs.Read(ctx, r, size)
+	}
+	return nil, fmt.Errorf("the files of %s are not read", format)
+}
