@@ -88,7 +88,7 @@ func TestBuildExtension(t *testing.T) {
 	if blocks := int64(image[root.Offset+1024+36]) | int64(image[root.Offset+1024+37])<<8; blocks*4096 < size {
 		size = blocks * 4096
 	}
-	tree := make([]byte, verity.Size(size))
+	tree := make([]byte, verity.Size(size, verity.Params{}))
 	rootHash, err := verity.Write(t.Context(), bytes.NewReader(image[root.Offset:]), size, memory(tree), verity.Params{UUID: VerityUUID(o.Seed), Salt: VeritySalt(o.Seed)})
 	if err != nil {
 		t.Fatal(err)

@@ -165,7 +165,7 @@ func (p *part) bounds() (*layout.Partition, error) {
 	needed := int64(0)
 	switch {
 	case d.Verity == repart.VerityHashRole:
-		needed = verity.Size(p.group.data.fs.size())
+		needed = verity.Size(p.group.data.fs.size(), verity.Params{})
 	case d.Verity == repart.VeritySignatureRole:
 		b.MinSize, b.MaxSize = verity.SignatureSize, verity.SignatureSize
 	case p.fs != nil:
