@@ -26,6 +26,9 @@ const (
 	VerbBurn           Verb = "burn"
 	VerbBump           Verb = "bump"
 	VerbGenkey         Verb = "genkey"
+	VerbInspect        Verb = "inspect"
+	VerbVerify         Verb = "verify"
+	VerbDiff           Verb = "diff"
 	VerbDocumentation  Verb = "documentation"
 	VerbCompletion     Verb = "completion"
 	VerbLatestSnapshot Verb = "latest-snapshot"
@@ -53,7 +56,9 @@ type Options struct {
 	All               bool // summary shows every setting
 	WipeBuildDir      bool
 	RerunBuildScripts bool
-	Strict            bool // warnings are errors
+	Strict            bool     // warnings are errors
+	Certificates      []string // files with certificates that signatures are trusted with
+	Ignore            []string // what diff does not compare
 	Help              bool
 	Version           bool
 }
@@ -63,7 +68,7 @@ func Verbs() []Verb {
 	return []Verb{
 		VerbInit, VerbSummary, VerbExplain, VerbCheck, VerbCatConfig, VerbPlan, VerbBuild, VerbShell, VerbBoot, VerbVM, VerbSSH, VerbJournalctl,
 		VerbCoredumpctl, VerbSysupdate, VerbBox, VerbDependencies, VerbClean, VerbServe, VerbBurn, VerbBump,
-		VerbGenkey, VerbDocumentation, VerbCompletion, VerbLatestSnapshot, VerbHelp,
+		VerbGenkey, VerbInspect, VerbVerify, VerbDiff, VerbDocumentation, VerbCompletion, VerbLatestSnapshot, VerbHelp,
 	}
 }
 
@@ -71,7 +76,7 @@ func Verbs() []Verb {
 func (v Verb) takesArgs() bool {
 	switch v {
 	case VerbExplain, VerbBuild, VerbShell, VerbBoot, VerbVM, VerbSSH, VerbJournalctl, VerbCoredumpctl, VerbSysupdate, VerbBox,
-		VerbDependencies, VerbBurn, VerbDocumentation, VerbCompletion, VerbHelp:
+		VerbDependencies, VerbBurn, VerbInspect, VerbVerify, VerbDiff, VerbDocumentation, VerbCompletion, VerbHelp:
 		return true
 	}
 	return false
@@ -90,7 +95,7 @@ func (v Verb) builds() bool {
 // NeedsConfig reports whether the verb has any use for a configuration.
 func (v Verb) NeedsConfig() bool {
 	switch v {
-	case VerbGenkey, VerbDocumentation, VerbCompletion, VerbHelp, VerbInit, VerbDependencies:
+	case VerbGenkey, VerbDiff, VerbDocumentation, VerbCompletion, VerbHelp, VerbInit, VerbDependencies:
 		return false
 	}
 	return true

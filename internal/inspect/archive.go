@@ -95,9 +95,9 @@ func (t *archiveTree) finish() (content.Tree, error) {
 			index[e.Path] = i
 		}
 		for target, links := range groups {
-			slices.SortFunc(links, comparePaths)
+			slices.SortFunc(links, content.ComparePaths)
 			i := index[target]
-			if comparePaths(links[0], target) < 0 {
+			if content.ComparePaths(links[0], target) < 0 {
 				tree[i].Path, links[0] = links[0], target
 			}
 			for _, name := range links {
@@ -142,11 +142,6 @@ func (t *archiveTree) resolve(name string) (string, bool) {
 }
 
 func parentOf(name string) string { return name[:max(strings.LastIndexByte(name, '/'), 0)] }
-
-// comparePaths is the order of a tree.
-func comparePaths(a, b string) int {
-	return strings.Compare(strings.ReplaceAll(a, "/", "\x00"), strings.ReplaceAll(b, "/", "\x00"))
-}
 
 // readArchive reads the entries of an archive. Behind a cpio archive others may
 // follow, compressed ones too, as in an initrd.

@@ -96,6 +96,10 @@ type Content struct {
 	Bytes int64 `json:",omitempty"`
 	// Problem is why not all of it could be read.
 	Problem string `json:",omitempty"`
+
+	// source is the format as it was detected: that of all ext file systems is
+	// FormatExt.
+	source Format
 }
 
 // FileSystem is what a file system says of itself.

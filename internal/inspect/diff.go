@@ -1,0 +1,420 @@
+package inspect
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/mkosi-go/mkosi/internal/disk/content"
+)
+
+// Ignore is what is not compared.
+type Ignore struct {
+	Mode, Mtime, Owner, Xattrs bool // of files
+	UUID                       bool // of disks, partitions, file systems and hash trees
+	Layout                     bool // where partitions are and how large, and how files lie in file systems
+}
+
+// Comparison is what differs between two images. As JSON it is what
+// "mkosi diff --json" prints; what there is nothing to say about is left out.
+type Comparison struct {
+	// A and B are the images as they were named.
+	A, B string
+	// Equal says that nothing differs.
+	Equal bool
+	// Fields are what differs in what the images are, and in the tables of
+	// disks.
+	Fields []Field `json:",omitempty"`
+	// Partitions are those that differ.
+	Partitions []PartitionDiff `json:",omitempty"`
+	// Tree is what differs between the files of images that are compared as a
+	// whole.
+	Tree *TreeDiff `json:",omitempty"`
+}
+
+// Change says how something differs.
+type Change string
+
+// The changes. What is added is only in the second image.
+const (
+	Added   Change = "added"
+	Removed Change = "removed"
+	Changed Change = "changed"
+)
+
+// Field is a property that differs, and what it is in the two images; "" where
+// there is none.
+type Field struct {
+	Name string
+	A, B string
+}
+
+// PartitionDiff is a partition that differs.
+type PartitionDiff struct {
+	Change Change
+	// A and B are the numbers, 0 in the image that has no such partition.
+	A, B  int
+	Type  string
+	Label string
+	// Fields are the properties that differ, those of the file system too, and
+	// Tree its files.
+	Fields []Field   `json:",omitempty"`
+	Tree   *TreeDiff `json:",omitempty"`
+}
+
+// TreeDiff is what differs between the files of two file systems.
+type TreeDiff struct {
+	Files    []FileDiff    `json:",omitempty"`
+	Packages []PackageDiff `json:",omitempty"`
+}
+
+// FileDiff is a file, a folder or another entry that differs.
+type FileDiff struct {
+	Change Change
+	Path   string
+	Type   string // of the one in the second image, or the one that was removed
+	Size   int64  `json:",omitempty"`
+	// Fields are the properties that differ. Content has the first byte that
+	// does.
+	Fields  []Field `json:",omitempty"`
+	Content *int64  `json:",omitempty"`
+}
+
+// PackageDiff is an installed package that differs.
+type PackageDiff struct {
+	Change Change
+	Name   string
+	A, B   string `json:",omitempty"` // versions
+}
+
+// fields collects properties that differ.
+type fields []Field
+
+func (f *fields) add(name, a, b string) {
+	if a != b {
+		*f = append(*f, Field{name, a, b})
+	}
+}
+
+// side is one of the images that are compared.
+type side struct {
+	*Source
+	*Image
+}
+
+// Diff compares two images: two disks partition by partition, anything else
+// by its files. A disk and something that is none are compared by the files of
+// the disk's root, or of its only file system.
+func Diff(ctx context.Context, a, b *Source, ignore Ignore) (*Comparison, error) {
+	c := &Comparison{A: a.path, B: b.path}
+	same, err := sameBytes(ctx, a.r, b.r, a.size, b.size)
+	if err != nil {
+		return nil, err
+	}
+	if same {
+		c.Equal = true
+		return c, nil
+	}
+	d := &differ{ctx: ctx, ignore: ignore}
+	sides := [2]side{}
+	for i, s := range []*Source{a, b} {
+		image, err := outline(ctx, s)
+		if err != nil {
+			return nil, err
+		}
+		sides[i] = side{s, image}
+	}
+	x, y := sides[0], sides[1]
+	if x.Kind == KindDisk && y.Kind == KindDisk {
+		err = d.disks(c, x, y)
+	} else {
+		err = d.whole(c, x, y)
+	}
+	if err != nil {
+		return nil, err
+	}
+	c.Equal = len(c.Fields)+len(c.Partitions) == 0 && c.Tree == nil
+	return c, nil
+}
+
+// outline describes an image without its files.
+func outline(ctx context.Context, s *Source) (*Image, error) {
+	if s.format == FormatTree || s.format == FormatCPIO || s.format == FormatTar {
+		return &Image{Kind: KindArchive, Content: &Content{Format: s.format}}, nil
+	}
+	return Inspect(ctx, s, Options{outline: true})
+}
+
+// differ compares.
+type differ struct {
+	ctx    context.Context
+	ignore Ignore
+}
+
+// disks compares two disks.
+func (d *differ) disks(c *Comparison, a, b side) error {
+	f := (*fields)(&c.Fields)
+	if !d.ignore.UUID {
+		f.add("disk UUID", a.Table.UUID.String(), b.Table.UUID.String())
+	}
+	if !d.ignore.Layout {
+		f.add("size", fmt.Sprint(a.Image.Size), fmt.Sprint(b.Image.Size))
+		f.add("sector size", fmt.Sprint(a.Table.SectorSize), fmt.Sprint(b.Table.SectorSize))
+	}
+	for _, pair := range matchPartitions(a.Partitions, b.Partitions) {
+		one, err := d.partitions(a, b, pair[0], pair[1])
+		if err != nil {
+			return err
+		}
+		if one != nil {
+			c.Partitions = append(c.Partitions, *one)
+		}
+	}
+	return nil
+}
+
+// matchPartitions pairs the partitions of two disks: those of one type with
+// the same UUID, then with the same label, then in order. What is left over
+// has nil for the other.
+func matchPartitions(a, b []Partition) [][2]*Partition {
+	partner := map[*Partition]*Partition{}
+	taken := map[*Partition]bool{}
+	for _, same := range []func(p, q *Partition) bool{
+		func(p, q *Partition) bool { return p.UUID == q.UUID },
+		func(p, q *Partition) bool { return p.Label == q.Label },
+		func(p, q *Partition) bool { return true },
+	} {
+		for i := range a {
+			for j := range b {
+				p, q := &a[i], &b[j]
+				if partner[p] == nil && !taken[q] && p.TypeUUID == q.TypeUUID && same(p, q) {
+					partner[p], taken[q] = q, true
+				}
+			}
+		}
+	}
+	var pairs [][2]*Partition
+	for i := range a {
+		pairs = append(pairs, [2]*Partition{&a[i], partner[&a[i]]})
+	}
+	for j := range b {
+		if !taken[&b[j]] {
+			pairs = append(pairs, [2]*Partition{nil, &b[j]})
+		}
+	}
+	return pairs
+}
+
+// partitions compares two partitions, one of which may be missing. It returns
+// nil if they are the same.
+func (d *differ) partitions(a, b side, p, q *Partition) (*PartitionDiff, error) {
+	switch {
+	case q == nil:
+		return &PartitionDiff{Change: Removed, A: p.Number, Type: p.Type, Label: p.Label}, nil
+	case p == nil:
+		return &PartitionDiff{Change: Added, B: q.Number, Type: q.Type, Label: q.Label}, nil
+	}
+	one := &PartitionDiff{Change: Changed, A: p.Number, B: q.Number, Type: q.Type, Label: q.Label}
+	f := (*fields)(&one.Fields)
+	f.add("label", p.Label, q.Label)
+	if !d.ignore.UUID {
+		f.add("UUID", p.UUID.String(), q.UUID.String())
+	}
+	f.add("flags", fmt.Sprintf("%#x", p.Flags), fmt.Sprintf("%#x", q.Flags))
+	if !d.ignore.Layout {
+		f.add("number", fmt.Sprint(p.Number), fmt.Sprint(q.Number))
+		f.add("offset", fmt.Sprint(p.Offset), fmt.Sprint(q.Offset))
+		f.add("size", fmt.Sprint(p.Size), fmt.Sprint(q.Size))
+	}
+	more, tree, err := d.contents(piece{a.partition(p), p.Size, &p.Content}, piece{b.partition(q), q.Size, &q.Content})
+	if err != nil {
+		return nil, fmt.Errorf("comparing partitions %d and %d: %w", p.Number, q.Number, err)
+	}
+	one.Fields = append(one.Fields, more...)
+	one.Tree = tree
+	if len(one.Fields) == 0 && tree == nil {
+		return nil, nil
+	}
+	return one, nil
+}
+
+// piece is a piece of an image and what it holds.
+type piece struct {
+	r       io.ReaderAt
+	size    int64
+	content *Content
+}
+
+// contents compares two pieces.
+func (d *differ) contents(a, b piece) ([]Field, *TreeDiff, error) {
+	same, err := sameBytes(d.ctx, a.r, b.r, a.size, b.size)
+	if same || err != nil {
+		return nil, nil, err
+	}
+	var f fields
+	d.describe(&f, a.content, b.content)
+	if a.content.source.isFileSystem() && b.content.source.isFileSystem() {
+		x, errA := readTree(d.ctx, a.r, a.size, a.content.source)
+		y, errB := readTree(d.ctx, b.r, b.size, b.content.source)
+		if errA == nil && errB == nil {
+			tree, err := d.trees(x, y)
+			if err == nil && tree == nil && len(f) == 0 && !d.ignore.Layout {
+				f.add("layout", "the same files", "lie elsewhere")
+			}
+			return f, tree, err
+		}
+		for i, err := range []error{errA, errB} {
+			if err != nil && d.ctx.Err() != nil {
+				return nil, nil, err
+			} else if err != nil {
+				f = append(f, Field{"files", problemAt(i == 0, err), problemAt(i == 1, err)})
+			}
+		}
+	}
+	if len(f) > 0 || d.ignore.UUID && isBookkeeping(a.content.Format) && a.content.Format == b.content.Format {
+		return f, nil, nil
+	}
+	at, err := firstDifference(d.ctx, io.NewSectionReader(a.r, 0, a.size), io.NewSectionReader(b.r, 0, b.size))
+	if at >= 0 && !(d.ignore.Layout && at == min(a.size, b.size)) {
+		f = append(f, Field{"content", "", fmt.Sprintf("differs from byte %d on", at)})
+	}
+	return f, nil, err
+}
+
+func problemAt(here bool, err error) string {
+	if here {
+		return "cannot be read: " + err.Error()
+	}
+	return ""
+}
+
+// isBookkeeping says that a format has nothing in it but identifiers and what
+// follows from other partitions.
+func isBookkeeping(f Format) bool {
+	return f == FormatSwap || f == FormatVerity || f == FormatSignature
+}
+
+// describe compares what two pieces say of themselves.
+func (d *differ) describe(f *fields, a, b *Content) {
+	f.add("format", string(a.Format), string(b.Format))
+	if x, y := a.FileSystem, b.FileSystem; x != nil && y != nil {
+		f.add("file system label", x.Label, y.Label)
+		if !d.ignore.UUID {
+			f.add("file system UUID", x.UUID, y.UUID)
+		}
+		f.add("compression", x.Compression, y.Compression)
+		if !d.ignore.Layout {
+			f.add("file system size", fmt.Sprint(x.Size), fmt.Sprint(y.Size))
+			f.add("block size", fmt.Sprint(x.BlockSize), fmt.Sprint(y.BlockSize))
+		}
+		f.add("features", strings.Join(without(x.Features, y.Features), " "), strings.Join(without(y.Features, x.Features), " "))
+	}
+	if x, y := a.Verity, b.Verity; x != nil && y != nil && !d.ignore.UUID {
+		f.add("root hash", x.RootHash.String(), y.RootHash.String())
+		f.add("salt", x.Salt.String(), y.Salt.String())
+		f.add("data blocks", fmt.Sprint(x.DataBlocks), fmt.Sprint(y.DataBlocks))
+	}
+	if x, y := a.Signature, b.Signature; x != nil && y != nil && !d.ignore.UUID {
+		f.add("signed root hash", x.RootHash.String(), y.RootHash.String())
+		f.add("certificate", x.Fingerprint.String(), y.Fingerprint.String())
+	}
+	if x, y := a.Program, b.Program; x != nil && y != nil {
+		programs(f, x, y)
+	}
+}
+
+// without returns the words of a list that another does not have.
+func without(list, other []string) []string {
+	var out []string
+	for _, w := range list {
+		if !slices.Contains(other, w) {
+			out = append(out, w)
+		}
+	}
+	return out
+}
+
+// programs compares two programs section by section.
+func programs(f *fields, a, b *Program) {
+	f.add("architecture", a.Architecture, b.Architecture)
+	f.add("command line", a.CommandLine, b.CommandLine)
+	f.add("kernel version", a.Uname, b.Uname)
+	text := func(p *Program, name string, n int) string {
+		for _, s := range p.Sections {
+			if s.Name != name {
+				continue
+			}
+			if n--; n < 0 {
+				return fmt.Sprintf("%d bytes, SHA-256 %s", s.Size, s.SHA256)
+			}
+		}
+		return ""
+	}
+	seen := map[string]int{}
+	for _, list := range [][]Section{a.Sections, b.Sections} {
+		count := map[string]int{}
+		for _, s := range list {
+			n := count[s.Name]
+			if count[s.Name]++; n >= seen[s.Name] {
+				seen[s.Name]++
+				f.add("section "+s.Name, text(a, s.Name, n), text(b, s.Name, n))
+			}
+		}
+	}
+}
+
+// whole compares two images of which at least one is no disk.
+func (d *differ) whole(c *Comparison, a, b side) error {
+	x, treeA, err := d.mainPiece(a)
+	if err != nil {
+		return err
+	}
+	y, treeB, err := d.mainPiece(b)
+	if err != nil {
+		return err
+	}
+	switch {
+	case treeA == nil && treeB == nil:
+		c.Fields, c.Tree, err = d.contents(x, y)
+		return err
+	case treeA == nil:
+		treeA, err = readTree(d.ctx, x.r, x.size, x.content.source)
+	case treeB == nil:
+		treeB, err = readTree(d.ctx, y.r, y.size, y.content.source)
+	}
+	if err != nil {
+		return err
+	}
+	c.Tree, err = d.trees(treeA, treeB)
+	return err
+}
+
+// mainPiece is what of an image is compared as a whole: its tree if it has
+// one, or a piece.
+func (d *differ) mainPiece(s side) (piece, content.Tree, error) {
+	if s.tree != nil {
+		return piece{}, s.tree, nil
+	}
+	if s.Kind != KindDisk {
+		return piece{s.r, s.Source.size, s.Content}, nil, nil
+	}
+	var found []*Partition
+	for i := range s.Partitions {
+		p := &s.Partitions[i]
+		if !p.Content.source.isFileSystem() {
+			continue
+		}
+		if strings.HasPrefix(p.Type, "root-") {
+			found = []*Partition{p}
+			break
+		}
+		found = append(found, p)
+	}
+	if len(found) != 1 {
+		return piece{}, nil, fmt.Errorf("%s has %d file systems and no root: a disk can be compared with another disk, or by its root", s.path, len(found))
+	}
+	p := found[0]
+	return piece{s.partition(p), p.Size, &p.Content}, nil, nil
+}
