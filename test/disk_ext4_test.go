@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/mkosi-go/mkosi/internal/disk"
+	"github.com/mkosi-go/mkosi/internal/disk/program"
 	"github.com/mkosi-go/mkosi/internal/disk/repart"
 	"github.com/mkosi-go/mkosi/resources"
 )
@@ -132,14 +133,15 @@ func TestDiskExt4Twice(t *testing.T) {
 // A mke2fs that fails, and one that does nothing, are errors.
 func TestDiskExt4BadMke2fs(t *testing.T) {
 	o := diskExt4Options(t, t.TempDir(), diskTree(t))
-	o.Run = func(ctx context.Context, argv, env []string) error {
-		return disk.RunProgram(ctx, []string{argv[0], "--no-such-option"}, env)
+	o.Run = func(ctx context.Context, c program.Command) error {
+		c.Args = []string{c.Args[0], "--no-such-option"}
+		return program.Run(ctx, c)
 	}
 	if _, err := disk.Build(t.Context(), o); err == nil || !strings.Contains(err.Error(), "mke2fs") || !strings.Contains(err.Error(), "option") {
 		t.Errorf("failing mke2fs: %v", err)
 	}
 	o.Path += ".second"
-	o.Run = func(context.Context, []string, []string) error { return nil }
+	o.Run = func(context.Context, program.Command) error { return nil }
 	if _, err := disk.Build(t.Context(), o); err == nil || !strings.Contains(err.Error(), "mke2fs") {
 		t.Errorf("mke2fs that does nothing: %v", err)
 	}
@@ -155,8 +157,8 @@ func TestDiskExt4OtherMke2fs(t *testing.T) {
 		t.Fatal(err)
 	}
 	o.Path = filepath.Join(dir, "second.raw")
-	o.Run = func(_ context.Context, argv, env []string) error {
-		must(t, reference(dir, append(append([]string{"env"}, env...), argv...)...))
+	o.Run = func(_ context.Context, c program.Command) error {
+		must(t, reference(dir, append(append([]string{"env"}, c.Env...), c.Args...)...))
 		return nil
 	}
 	r := diskBuild(t, o)

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/mkosi-go/mkosi/internal/disk/program"
 	"github.com/mkosi-go/mkosi/internal/pkgmgr"
 	"github.com/mkosi-go/mkosi/internal/sandbox"
 )
@@ -44,9 +45,10 @@ func (m *image) runOnTree(ctx context.Context, argv []string) error {
 
 // runHostTool runs a program of the host that reads the tree and writes outputs, such as mkfs, with the paths that they
 // have outside.
-func (m *image) runHostTool(ctx context.Context, argv, env []string) error {
-	cmd := m.hostCommand(argv, sandbox.BindReadOnly(m.root, m.root), sandbox.Bind(m.outputs(), m.outputs()))
-	cmd.Env = append(cmd.Env, env...)
+func (m *image) runHostTool(ctx context.Context, c program.Command) error {
+	cmd := m.hostCommand(c.Args, sandbox.BindReadOnly(m.root, m.root), sandbox.Bind(m.outputs(), m.outputs()))
+	cmd.Env = append(cmd.Env, c.Env...)
+	cmd.Stdin, cmd.Stdout = c.Stdin, c.Stdout
 	return m.b.run(ctx, m.Image.Image, cmd)
 }
 

@@ -11,32 +11,57 @@ import (
 	"github.com/mkosi-go/mkosi/internal/disk/content"
 	"github.com/mkosi-go/mkosi/internal/disk/erofs"
 	"github.com/mkosi-go/mkosi/internal/disk/ext4"
+	"github.com/mkosi-go/mkosi/internal/disk/fat"
+	"github.com/mkosi-go/mkosi/internal/disk/program"
 	"github.com/mkosi-go/mkosi/internal/disk/repart"
 )
 
 // openFileSystem reads what the partition's file system is to hold and plans
 // it.
-func (b *builder) openFileSystem(ctx context.Context, p *part) (fileSystem, error) {
+func (b *builder) openFileSystem(ctx context.Context, p *part) (source, error) {
 	tree, closeTree, err := content.Read(ctx, b.selection(p))
 	if err != nil {
 		return nil, err
 	}
 	tree[0].Xattrs = mergeXattrs(tree[0].Xattrs, p.validateXattrs())
-	var fs fileSystem
-	switch p.def.Format {
-	case "erofs":
-		fs, err = b.planErofs(p, tree, closeTree)
-	case "ext4":
-		fs, err = b.planExt4(p, tree, closeTree)
-	default:
-		err = fmt.Errorf("setting Format=%s is not supported yet", p.def.Format)
-	}
+	fs, err := b.planFileSystem(ctx, p, tree)
 	if err != nil {
 		closeTree()
 		return nil, err
 	}
+	fs.closeTree = closeTree
 	return fs, nil
 }
+
+// planFileSystem plans the file system of a partition.
+func (b *builder) planFileSystem(ctx context.Context, p *part, tree content.Tree) (*fileSystem, error) {
+	switch p.def.Format {
+	case repart.FormatErofs:
+		return b.planErofs(p, tree)
+	case repart.FormatExt4:
+		return b.planExt4(p, tree)
+	case repart.FormatVFAT:
+		return b.planVFAT(p, tree)
+	}
+	return nil, fmt.Errorf("setting Format=%s is not supported yet", p.def.Format)
+}
+
+// fileSystem is a planned file system with the tree that it is filled with.
+type fileSystem struct {
+	length int64
+	// make writes the file system, room bytes large where it can be larger
+	// than its content.
+	make      func(ctx context.Context, image *os.File, offset, room int64) error
+	closeTree func() error
+}
+
+func (f *fileSystem) size() int64 { return f.length }
+
+func (f *fileSystem) write(ctx context.Context, image *os.File, offset, room int64) error {
+	return f.make(ctx, image, offset, room)
+}
+
+func (f *fileSystem) close() error { return f.closeTree() }
 
 // mergeXattrs adds attributes, replacing those of the same name.
 func mergeXattrs(old, added []content.Xattr) []content.Xattr {
@@ -63,13 +88,7 @@ func (b *builder) buildTime(tree content.Tree) int64 {
 	return newest
 }
 
-// erofsFileSystem is an EROFS image in a partition.
-type erofsFileSystem struct {
-	image     *erofs.Image
-	closeTree func() error
-}
-
-func (b *builder) planErofs(p *part, tree content.Tree, closeTree func() error) (fileSystem, error) {
+func (b *builder) planErofs(p *part, tree content.Tree) (*fileSystem, error) {
 	image, err := erofs.Plan(tree, erofs.Options{
 		UUID:      FileSystemUUID(p.derived),
 		BuildTime: b.buildTime(tree),
@@ -77,49 +96,54 @@ func (b *builder) planErofs(p *part, tree content.Tree, closeTree func() error) 
 	if err != nil {
 		return nil, err
 	}
-	return &erofsFileSystem{image, closeTree}, nil
+	write := func(ctx context.Context, f *os.File, offset, room int64) error {
+		if err := checkRoom(image.Size(), room); err != nil {
+			return err
+		}
+		return image.Write(ctx, io.NewOffsetWriter(f, offset))
+	}
+	return &fileSystem{length: image.Size(), make: write}, nil
 }
 
-func (e *erofsFileSystem) size() int64 { return e.image.Size() }
-
-func (e *erofsFileSystem) write(ctx context.Context, image *os.File, offset, _ int64) error {
-	return e.image.Write(ctx, io.NewOffsetWriter(image, offset))
-}
-
-func (e *erofsFileSystem) close() error { return e.closeTree() }
-
-// ext4FileSystem is an ext4 file system in a partition.
-type ext4FileSystem struct {
-	image     *ext4.Image
-	closeTree func() error
-	// fill says that the file system is to be as large as the partition.
-	fill bool
-}
-
-func (b *builder) planExt4(p *part, tree content.Tree, closeTree func() error) (fileSystem, error) {
+func (b *builder) planExt4(p *part, tree content.Tree) (*fileSystem, error) {
 	run := b.Run
 	if run == nil {
-		run = RunProgram
+		run = program.Run
 	}
 	image, err := ext4.Plan(tree, ext4.Options{
 		UUID:      FileSystemUUID(p.derived),
 		Label:     p.label,
 		BuildTime: b.buildTime(tree),
-		Run:       ext4.RunFunc(run),
+		Run:       run,
 	})
 	if err != nil {
 		return nil, err
 	}
-	return &ext4FileSystem{image, closeTree, p.def.Minimize == repart.MinimizeOff}, nil
-}
-
-func (e *ext4FileSystem) size() int64 { return e.image.Size() }
-
-func (e *ext4FileSystem) write(ctx context.Context, image *os.File, offset, room int64) error {
-	if !e.fill {
-		room = e.size()
+	write := func(ctx context.Context, f *os.File, offset, room int64) error {
+		if p.minimized() {
+			room = image.Size()
+		}
+		return image.Write(ctx, f, offset, room)
 	}
-	return e.image.Write(ctx, image, offset, room)
+	return &fileSystem{length: image.Size(), make: write}, nil
 }
 
-func (e *ext4FileSystem) close() error { return e.closeTree() }
+func (b *builder) planVFAT(p *part, tree content.Tree) (*fileSystem, error) {
+	image, err := fat.Plan(tree, fat.Options{
+		VolumeID:   fat.VolumeID(FileSystemUUID(p.derived)),
+		Label:      p.label,
+		SectorSize: b.fileSystemSectorSize(p.def),
+		BuildTime:  b.buildTime(tree),
+		Skipped:    func(path, reason string) { b.warn(p, "left out /%s: %s", path, reason) },
+	})
+	if err != nil {
+		return nil, err
+	}
+	write := func(ctx context.Context, f *os.File, offset, room int64) error {
+		if p.minimized() {
+			room = image.Size()
+		}
+		return image.Write(ctx, io.NewOffsetWriter(f, offset), room)
+	}
+	return &fileSystem{length: image.Size(), make: write}, nil
+}

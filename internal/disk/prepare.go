@@ -3,25 +3,18 @@ package disk
 import (
 	"context"
 	"fmt"
-	"slices"
-	"strings"
+	"runtime"
 
-	"github.com/mkosi-go/mkosi/internal/disk/content"
+	"golang.org/x/sync/errgroup"
+
 	"github.com/mkosi-go/mkosi/internal/disk/gpt"
-	"github.com/mkosi-go/mkosi/internal/disk/layout"
 	"github.com/mkosi-go/mkosi/internal/disk/repart"
-	"github.com/mkosi-go/mkosi/internal/disk/verity"
 )
 
 // prepare finds out everything about the partitions but their places.
 func (b *builder) prepare(ctx context.Context) error {
-	switch b.SectorSize {
-	case 512, 1024, 2048, 4096:
-	default:
-		return fmt.Errorf("sector size %d is none of 512, 1024, 2048, 4096", b.SectorSize)
-	}
-	if len(b.Definitions) == 0 {
-		return fmt.Errorf("no partitions are defined")
+	if err := gpt.CheckSectorSize(b.sectorSize()); err != nil {
+		return err
 	}
 	if err := b.identify(); err != nil {
 		return err
@@ -29,69 +22,82 @@ func (b *builder) prepare(ctx context.Context) error {
 	if err := b.group(); err != nil {
 		return err
 	}
-	for _, p := range b.parts {
-		if p.def.Format == "" {
-			continue
-		}
-		var err error
-		if p.fs, err = b.openFileSystem(ctx, p); err != nil {
-			return fmt.Errorf("%s: %w", p.def.File, err)
-		}
-	}
-	return nil
+	return b.openSources(ctx)
 }
 
-// identify gives each partition its label and its identifier.
+// identify gives each partition its label, its identifier and its number.
 func (b *builder) identify() error {
-	deferred, err := b.deferredTypes()
+	include, err := b.typeNames("included", b.Include)
+	if err != nil {
+		return err
+	}
+	exclude, err := b.typeNames("excluded", b.Exclude)
+	if err != nil {
+		return err
+	}
+	deferred, err := b.typeNames("deferred", b.Defer)
 	if err != nil {
 		return err
 	}
 	count := map[string]int{}
 	for i := range b.Definitions {
 		def := &b.Definitions[i]
-		n := count[def.Type.Name]
-		count[def.Type.Name]++
+		name := def.Type.Name
+		if len(include) > 0 && !include[name] || exclude[name] {
+			continue
+		}
 		p := &part{
 			def:      def,
-			label:    def.Label,
-			derived:  PartitionUUID(b.Seed, def.Type.UUID, n),
-			deferred: slices.Contains(deferred, def.Type.Name),
+			derived:  PartitionUUID(b.Seed, def.Type.UUID, count[name]),
+			label:    labelOf(def, count[name]),
+			deferred: deferred[name] || b.DeferEmpty && def.Format == repart.FormatEmpty || b.DeferFactoryReset && def.FactoryReset,
+			number:   len(b.parts) + 1,
 		}
+		count[name]++
 		p.uuid = p.derived
 		if def.UUID != nil {
 			p.uuid = *def.UUID
-		}
-		if p.label == "" {
-			p.label = def.Type.Name
-			if n > 0 {
-				p.label = fmt.Sprintf("%s-%d", p.label, n+1)
-			}
 		}
 		if err := gpt.CheckName(p.label); err != nil {
 			return fmt.Errorf("%s: %w", def.File, err)
 		}
 		b.parts = append(b.parts, p)
 	}
+	if len(b.parts) == 0 {
+		return fmt.Errorf("no partitions are defined")
+	}
 	return nil
 }
 
-// deferredTypes resolves the aliases in Defer by the architectures that the
-// definitions have.
-func (b *builder) deferredTypes() ([]string, error) {
+// labelOf is the name of a partition, the n-th of its type from zero.
+func labelOf(def *repart.Definition, n int) string {
+	switch {
+	case def.Label != "":
+		return def.Label
+	case def.Format == repart.FormatEmpty:
+		return "_empty"
+	case n > 0:
+		return fmt.Sprintf("%s-%d", def.Type.Name, n+1)
+	}
+	return def.Type.Name
+}
+
+// typeNames resolves the aliases in a list of partition types by the
+// architectures that the definitions have.
+func (b *builder) typeNames(what string, list []string) (map[string]bool, error) {
 	arch := ""
 	for _, d := range b.Definitions {
 		if d.Type.Arch != "" {
 			arch = d.Type.Arch
 		}
 	}
-	var names []string
-	for _, s := range b.Defer {
+	names := map[string]bool{}
+	for _, s := range list {
 		t, err := repart.ParsePartitionType(s, arch)
 		if err != nil {
-			return nil, fmt.Errorf("deferred partitions: %w", err)
+			return nil, fmt.Errorf("%s partitions: %w", what, err)
 		}
-		names = append(names, t.Name)
+		names[t.Name] = true
 	}
 	return names, nil
 }
@@ -110,139 +116,61 @@ func (b *builder) group() error {
 			sets[key] = s
 			b.sets = append(b.sets, s)
 		}
-		p.group = s
-		place := map[repart.VerityRole]**part{
-			repart.VerityDataRole: &s.data, repart.VerityHashRole: &s.hash, repart.VeritySignatureRole: &s.sig,
-		}[p.def.Verity]
-		if place == nil {
-			return fmt.Errorf("%s: unknown verity role %q", p.def.File, p.def.Verity)
+		if err := s.add(p); err != nil {
+			return err
 		}
-		if *place != nil {
-			return fmt.Errorf("%s and %s are both Verity=%s of VerityMatchKey=%s", (*place).def.File, p.def.File, p.def.Verity, key)
-		}
-		*place = p
 	}
 	for _, s := range b.sets {
-		if s.data == nil || s.hash == nil {
-			return fmt.Errorf("VerityMatchKey=%s needs one partition with Verity=data and one with Verity=hash", s.key)
-		}
-		if s.data.deferred || s.hash.deferred {
-			return fmt.Errorf("VerityMatchKey=%s: deferring the data or hash partition is not supported yet", s.key)
-		}
-		if s.sig != nil && !s.sig.deferred && (b.Key == nil || b.Certificate == nil) {
-			return fmt.Errorf("%s: signing needs a verity key and its certificate", s.sig.def.File)
-		}
-		if d := s.data.def; d.Format == "ext4" && d.Minimize == repart.MinimizeOff {
-			return fmt.Errorf("%s: Verity=data with Format=ext4 is not supported yet without Minimize=guess", d.File)
+		if err := b.checkSet(s); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
-// defaultMinSize is the size that a partition has at least when nothing says
-// otherwise, in bytes.
-const defaultMinSize = 10 << 20
-
-// bounds returns what the layout has to know about the partition.
-func (p *part) bounds() (*layout.Partition, error) {
-	d := p.def
-	b := &layout.Partition{
-		Name: d.File, Priority: d.Priority, Weight: d.Weight, PaddingWeight: d.PaddingWeight,
-		MinSize: defaultMinSize, MaxSize: layout.Unlimited, MaxPadding: layout.Unlimited,
+// add gives a partition its place in the set.
+func (s *veritySet) add(p *part) error {
+	place := map[repart.VerityRole]**part{
+		repart.VerityDataRole: &s.data, repart.VerityHashRole: &s.hash, repart.VeritySignatureRole: &s.sig,
+	}[p.def.Verity]
+	if place == nil {
+		return fmt.Errorf("%s: unknown verity role %q", p.def.File, p.def.Verity)
 	}
-	if d.Minimize != repart.MinimizeOff {
-		b.MinSize = layout.DefaultGrain
+	if *place != nil {
+		return fmt.Errorf("%s and %s are both Verity=%s of VerityMatchKey=%s", (*place).def.File, p.def.File, p.def.Verity, s.key)
 	}
-	if d.SizeMin != nil {
-		b.MinSize = max(int64(*d.SizeMin), layout.DefaultGrain)
-	}
-	if d.SizeMax != nil {
-		b.MaxSize = max(int64(*d.SizeMax), layout.DefaultGrain)
-		if d.SizeMin == nil {
-			b.MinSize = min(b.MinSize, b.MaxSize)
-		}
-	}
-	needed := int64(0)
-	switch {
-	case d.Verity == repart.VerityHashRole:
-		needed = verity.Size(p.group.data.fs.size(), verity.Params{})
-	case d.Verity == repart.VeritySignatureRole:
-		b.MinSize, b.MaxSize = verity.SignatureSize, verity.SignatureSize
-	case p.fs != nil:
-		needed = p.fs.size()
-	}
-	if needed > b.MaxSize {
-		return nil, fmt.Errorf("the content takes %d bytes, SizeMaxBytes= allows %d", needed, b.MaxSize)
-	}
-	b.MinSize = max(b.MinSize, (needed+layout.DefaultGrain-1)/layout.DefaultGrain*layout.DefaultGrain)
-	if d.PaddingMin != nil {
-		b.MinPadding = int64(*d.PaddingMin)
-	}
-	if d.PaddingMax != nil {
-		b.MaxPadding = int64(*d.PaddingMax)
-	}
-	return b, nil
+	*place, p.group = p, s
+	return nil
 }
 
-// apiDirectories are folders whose content never belongs into an image.
-var apiDirectories = []string{"/proc/", "/sys/", "/dev/", "/tmp/", "/run/", "/var/tmp/"}
+// checkSet returns an error when a set cannot be written.
+func (b *builder) checkSet(s *veritySet) error {
+	if s.data == nil || s.hash == nil {
+		return fmt.Errorf("VerityMatchKey=%s needs one partition with Verity=data and one with Verity=hash", s.key)
+	}
+	if s.data.deferred != s.hash.deferred {
+		return fmt.Errorf("VerityMatchKey=%s: deferring the data or the hash partition needs deferring both", s.key)
+	}
+	if s.sig != nil && !s.sig.deferred && len(b.JoinSignatures) == 0 && (b.Key == nil || b.Certificate == nil) {
+		return fmt.Errorf("%s: signing needs a verity key and its certificate", s.sig.def.File)
+	}
+	return nil
+}
 
-// selection is what goes into the partition's file system.
-func (b *builder) selection(p *part) content.Selection {
-	d := p.def
-	s := content.Selection{
-		Root:          b.Root,
-		Exclude:       slices.Concat(apiDirectories, d.ExcludeFiles),
-		ExcludeTarget: d.ExcludeFilesTarget,
-		Directories:   d.MakeDirectories,
-		ClampMtime:    b.SourceDateEpoch,
-	}
-	explicit := map[string]bool{}
-	for _, c := range d.CopyFiles {
-		s.Copies = append(s.Copies, content.Copy{Source: c.Source, Target: c.Target})
-		explicit[c.Source] = true
-	}
-	if d.Type.Role == repart.RoleRoot && d.Type.IsTree() {
-		for _, q := range b.parts {
-			for _, dir := range q.def.Type.CoveredDirs() {
-				if q != p && !explicit[dir] {
-					s.Exclude = append(s.Exclude, dir+"/")
-				}
+// openSources opens what the partitions are filled with, several at a time.
+func (b *builder) openSources(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(runtime.GOMAXPROCS(0))
+	for _, p := range b.parts {
+		if p.deferred && p.def.Minimize == repart.MinimizeOff {
+			continue
+		}
+		g.Go(func() (err error) {
+			if p.source, err = b.openSource(ctx, p); err != nil {
+				return fmt.Errorf("%s: %w", p.def.File, err)
 			}
-		}
+			return nil
+		})
 	}
-	return s
-}
-
-// validateXattrs are the attributes by which systemd-validatefs@.service(8)
-// recognizes that a file system is mounted from the partitions that it was
-// made for: lists of strings that each end in a zero byte.
-func (p *part) validateXattrs() []content.Xattr {
-	if on := p.def.AddValidateFS; on != nil && !*on {
-		return nil
-	}
-	members := []*part{p}
-	if s := p.group; s != nil {
-		members = []*part{s.data, s.hash}
-		if s.sig != nil {
-			members = append(members, s.sig)
-		}
-	}
-	var labels, types []string
-	for _, m := range members {
-		labels = append(labels, m.label)
-		types = append(types, m.def.Type.UUID.String())
-	}
-	list := func(s []string) []byte {
-		slices.Sort(s)
-		return []byte(strings.Join(s, "\x00") + "\x00")
-	}
-	xattrs := []content.Xattr{
-		{Name: "user.validatefs.gpt_label", Value: list(labels)},
-		{Name: "user.validatefs.gpt_type_uuid", Value: list(types)},
-	}
-	if dir := p.def.Type.MountPoint(); dir != "" {
-		xattrs = append(xattrs, content.Xattr{Name: "user.validatefs.mount_point", Value: list([]string{dir})})
-	}
-	return xattrs
+	return g.Wait()
 }

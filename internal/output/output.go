@@ -11,7 +11,7 @@ import (
 	"path/filepath"
 
 	"github.com/mkosi-go/mkosi/internal/config"
-	"github.com/mkosi-go/mkosi/internal/disk"
+	"github.com/mkosi-go/mkosi/internal/disk/program"
 )
 
 // Request says what to pack.
@@ -30,7 +30,7 @@ type Request struct {
 	// FileMode are the permissions of outputs that are files, unless OutputMode= says otherwise.
 	FileMode os.FileMode
 	// Run runs a program of the host on paths in Root and Dir.
-	Run disk.RunFunc
+	Run program.RunFunc
 }
 
 // Write packs the tree and returns the names of the outputs in Dir, the main one first.

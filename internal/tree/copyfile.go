@@ -1,6 +1,7 @@
 package tree
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -191,16 +192,22 @@ func (c *copier) copyData(in, out int, st *unix.Stat_t) error {
 		}
 	}
 	if st.Blocks*512 >= st.Size {
-		return copyRange(in, out, 0, st.Size)
+		return copyRange(in, out, 0, st.Size, 0)
 	}
-	return copySparse(in, out, st.Size)
-}
-
-func copySparse(in, out int, size int64) error {
-	if err := unix.Ftruncate(out, size); err != nil {
+	if err := unix.Ftruncate(out, st.Size); err != nil {
 		return err
 	}
+	return CopySparse(context.Background(), in, out, st.Size, 0)
+}
+
+// CopySparse copies the first size bytes of a file into another one, there
+// shift bytes further on, inside the kernel if it can, and leaves out the holes:
+// where these come to lie, the other file must be all zero.
+func CopySparse(ctx context.Context, in, out int, size, shift int64) error {
 	for at := int64(0); at < size; {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
 		data, err := unix.Seek(in, at, unix.SEEK_DATA)
 		if err == unix.ENXIO {
 			return nil // only a hole is left
@@ -213,7 +220,7 @@ func copySparse(in, out int, size int64) error {
 			return err
 		}
 		hole = min(hole, size)
-		if err := copyRange(in, out, data, hole); err != nil {
+		if err := copyRange(in, out, data, hole, shift); err != nil {
 			return err
 		}
 		at = hole
@@ -225,19 +232,21 @@ func copySparse(in, out int, size int64) error {
 // copy_file_range, which goes over a pipe where blocks cannot be shared.
 const smallFile = 256 << 10
 
-func copyRange(in, out int, from, to int64) error {
+// copyRange copies the bytes from up to, but not including, to, in the other
+// file shift bytes further on.
+func copyRange(in, out int, from, to, shift int64) error {
 	if to-from <= smallFile {
-		return copyBuffered(in, out, from, to)
+		return copyBuffered(in, out, from, to, shift)
 	}
 	for from < to {
-		r, w := from, from
+		r, w := from, from+shift
 		n, err := retry(func() (int, error) {
 			return unix.CopyFileRange(in, &r, out, &w, int(min(to-from, 1<<30)), 0)
 		})
 		switch err {
 		case nil:
 		case unix.EXDEV, unix.EINVAL, unix.ENOSYS, unix.EOPNOTSUPP, unix.EPERM:
-			return copyBuffered(in, out, from, to)
+			return copyBuffered(in, out, from, to, shift)
 		default:
 			return err
 		}
@@ -249,7 +258,7 @@ func copyRange(in, out int, from, to int64) error {
 	return nil
 }
 
-func copyBuffered(in, out int, from, to int64) error {
+func copyBuffered(in, out int, from, to, shift int64) error {
 	buf := make([]byte, min(to-from, 1<<20))
 	for from < to {
 		n, err := retry(func() (int, error) { return unix.Pread(in, buf[:min(to-from, int64(len(buf)))], from) })
@@ -260,7 +269,7 @@ func copyBuffered(in, out int, from, to int64) error {
 			return io.ErrUnexpectedEOF
 		}
 		for done := 0; done < n; {
-			m, err := retry(func() (int, error) { return unix.Pwrite(out, buf[done:n], from+int64(done)) })
+			m, err := retry(func() (int, error) { return unix.Pwrite(out, buf[done:n], from+shift+int64(done)) })
 			if err != nil {
 				return err
 			}

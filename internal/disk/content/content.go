@@ -39,6 +39,21 @@ type Entry struct {
 	// Open returns the content of a regular file, exactly Size bytes long. The
 	// caller closes it.
 	Open func() (io.ReadCloser, error)
+	// Data, when not nil, are the parts of a regular file outside of which there
+	// are holes, in order and apart from each other. What Open returns then is
+	// an io.ReaderAt too.
+	Data []Range
+}
+
+// Range is a part of a file, in bytes. It is not empty.
+type Range struct{ Offset, Size int64 }
+
+// Ranges are the parts of a regular file that are not holes.
+func (e *Entry) Ranges() []Range {
+	if e.Data == nil && e.Size > 0 {
+		return []Range{{0, e.Size}}
+	}
+	return e.Data
 }
 
 // Xattr is one extended attribute, its name with the namespace in front.
@@ -132,6 +147,9 @@ func (t Tree) Check() error {
 			if e.Size < 0 || e.Size > 0 && e.Open == nil {
 				return fmt.Errorf("%q has a size, but no content", e.Path)
 			}
+			if err := e.checkData(); err != nil {
+				return err
+			}
 		case unix.S_IFLNK:
 			if e.Target == "" || len(e.Target) > maxTarget || strings.ContainsRune(e.Target, 0) {
 				return fmt.Errorf("%q has the invalid target %q", e.Path, e.Target)
@@ -141,6 +159,18 @@ func (t Tree) Check() error {
 			return fmt.Errorf("%q is of an unknown type, mode %o", e.Path, e.Mode)
 		}
 		files[e.Path] = true
+	}
+	return nil
+}
+
+// checkData returns an error when Data is not as it should be.
+func (e *Entry) checkData() error {
+	end := int64(0)
+	for i, r := range e.Data {
+		if r.Size <= 0 || r.Offset < end || i > 0 && r.Offset == end || r.Offset > e.Size || r.Size > e.Size-r.Offset {
+			return fmt.Errorf("%q has its data in an invalid place", e.Path)
+		}
+		end = r.Offset + r.Size
 	}
 	return nil
 }

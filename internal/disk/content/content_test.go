@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -251,5 +252,34 @@ func TestPieces(t *testing.T) {
 	cancel()
 	if err := entry(9, data[:9]).Pieces(ctx, make([]byte, 8), ignore); !errors.Is(err, context.Canceled) {
 		t.Errorf("cancelled: %v", err)
+	}
+}
+
+func TestReadMade(t *testing.T) {
+	root := t.TempDir()
+	if err := os.WriteFile(filepath.Join(root, "old"), []byte("old"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s := Selection{
+		Root: root, Copies: []Copy{{"/", "/"}},
+		Symlinks: []Symlink{{"/a/link", "../old"}}, Files: []File{{"/old", []byte("new text")}, {"/etc/fstab", nil}},
+	}
+	tree, closeTree, err := Read(t.Context(), s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer closeTree()
+	var got []string
+	for _, e := range tree {
+		got = append(got, fmt.Sprintf("/%s %o %d %s", e.Path, e.Mode, e.Size, e.Target))
+	}
+	want := []string{"/ 40700 0 ", "/a 40755 0 ", "/a/link 120777 0 ../old", "/etc 40755 0 ", "/etc/fstab 100644 0 ", "/old 100644 8 "}
+	want[0] = got[0] // what the umask makes of it
+	if !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	s.Symlinks = []Symlink{{"/old", "elsewhere"}}
+	if _, _, err := Read(t.Context(), s); err == nil || !strings.Contains(err.Error(), "/old") {
+		t.Errorf("a link in place of a file: %v", err)
 	}
 }

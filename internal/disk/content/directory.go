@@ -1,6 +1,7 @@
 package content
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -28,6 +29,12 @@ type Selection struct {
 	// Directories are target folders to make when nothing copied makes them,
 	// mode 0755, owned by root.
 	Directories []string
+	// Symlinks are links to make, owned by root. It is an error if something
+	// else has the name of one.
+	Symlinks []Symlink
+	// Files are regular files to make, mode 0644, owned by root, in place of
+	// those that were copied.
+	Files []File
 	// ClampMtime, when set, is the latest modification time, in seconds.
 	ClampMtime *int64
 }
@@ -36,6 +43,18 @@ type Selection struct {
 // absolute path in the tree.
 type Copy struct {
 	Source, Target string
+}
+
+// Symlink is a link to make: Path is an absolute path in the tree, Target what
+// the link says.
+type Symlink struct {
+	Path, Target string
+}
+
+// File is a file to make: Path is an absolute path in the tree.
+type File struct {
+	Path    string
+	Content []byte
 }
 
 // walker collects the entries of a selection.
@@ -123,7 +142,32 @@ func (w *walker) read() (Tree, error) {
 			w.entries[dir] = e
 		}
 	}
+	if err := w.make(implied); err != nil {
+		return nil, err
+	}
 	return w.finish(implied)
+}
+
+// make adds what is made rather than copied.
+func (w *walker) make(implied Entry) error {
+	for _, l := range w.sel.Symlinks {
+		e := implied
+		e.Path, e.Mode, e.Target = relative(l.Path), unix.S_IFLNK|0o777, l.Target
+		if _, ok := w.entries[e.Path]; ok {
+			return fmt.Errorf("a symbolic link is to be made where /%s is already", e.Path)
+		}
+		w.entries[e.Path] = e
+	}
+	for _, f := range w.sel.Files {
+		e := implied
+		e.Path, e.Mode, e.Size = relative(f.Path), unix.S_IFREG|0o644, int64(len(f.Content))
+		e.Open = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(f.Content)), nil }
+		delete(w.inodes, e.Path)
+		if err := w.add(e); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // copy adds one source below the root to the tree.
@@ -182,6 +226,11 @@ func (w *walker) entry(dirfd int, name, source, target string) error {
 		e.Size = st.Size
 		id := inode{uint64(st.Dev), st.Ino}
 		e.Open = func() (io.ReadCloser, error) { return w.open(source, id) }
+		if st.Size >= minSparse && st.Blocks*512 < st.Size {
+			if e.Data, err = dataRanges(dirfd, name, st.Size); err != nil {
+				return &os.PathError{Op: "seek", Path: source, Err: err}
+			}
+		}
 	}
 	if st.Nlink > 1 {
 		w.inodes[target] = inode{uint64(st.Dev), st.Ino}

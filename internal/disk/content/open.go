@@ -28,6 +28,26 @@ func (f file) Read(p []byte) (int, error) {
 	}
 }
 
+// ReadAt implements io.ReaderAt.
+func (f file) ReadAt(p []byte, off int64) (int, error) {
+	for done := 0; done < len(p); {
+		n, err := unix.Pread(int(f), p[done:], off+int64(done))
+		switch {
+		case err == unix.EINTR:
+			continue
+		case err != nil:
+			return done, os.NewSyscallError("pread", err)
+		case n == 0:
+			return done, io.EOF
+		}
+		done += n
+	}
+	return len(p), nil
+}
+
+// Fd is the descriptor, which stays the file's.
+func (f file) Fd() uintptr { return uintptr(f) }
+
 func (f file) Close() error { return os.NewSyscallError("close", unix.Close(int(f))) }
 
 // open opens a regular file below the root again, and makes sure that it is
@@ -65,4 +85,34 @@ func (w *walker) openSlowly(source string) (int, error) {
 	}
 	defer f.Close()
 	return unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 0)
+}
+
+// minSparse is the size from which on it is worth looking for holes in a file.
+const minSparse = 64 << 10
+
+// dataRanges finds the data of a regular file in the open folder dirfd.
+func dataRanges(dirfd int, name string, size int64) ([]Range, error) {
+	fd, err := unix.Openat(dirfd, name, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer unix.Close(fd)
+	ranges := []Range{}
+	for at := int64(0); at < size; {
+		start, err := unix.Seek(fd, at, unix.SEEK_DATA)
+		if err == unix.ENXIO || err == nil && start >= size {
+			break // only a hole is left
+		}
+		if err != nil {
+			return nil, err
+		}
+		if at, err = unix.Seek(fd, start, unix.SEEK_HOLE); err != nil {
+			return nil, err
+		}
+		ranges = append(ranges, Range{start, min(at, size) - start})
+	}
+	if len(ranges) == 1 && ranges[0] == (Range{0, size}) {
+		return nil, nil // the file system stores it in less space than it has bytes
+	}
+	return ranges, nil
 }

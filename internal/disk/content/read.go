@@ -32,9 +32,9 @@ func (e *Entry) Pieces(ctx context.Context, buf []byte, take func(piece []byte, 
 		case err != nil && !end:
 			return err
 		case int64(n) > left:
-			return fmt.Errorf("grew beyond %d bytes while it was being copied", e.Size)
+			return e.grew()
 		case end && int64(n) < left:
-			return fmt.Errorf("shrank below %d bytes while it was being copied", e.Size)
+			return e.shrank()
 		}
 		if n > 0 {
 			if err := take(buf[:n], off); err != nil {
@@ -46,4 +46,73 @@ func (e *Entry) Pieces(ctx context.Context, buf []byte, take func(piece []byte, 
 			return nil
 		}
 	}
+}
+
+// DataPieces is like Pieces, but leaves out the holes.
+func (e *Entry) DataPieces(ctx context.Context, buf []byte, take func(piece []byte, off int64) error) (err error) {
+	if e.Data == nil {
+		return e.Pieces(ctx, buf, take)
+	}
+	f, err := e.Open()
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	r, ok := f.(io.ReaderAt)
+	if !ok {
+		return errors.New("its holes are known, but it can only be read from the beginning")
+	}
+	for _, data := range e.Data {
+		for off, end := data.Offset, data.Offset+data.Size; off < end; {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			piece := buf[:min(end-off, int64(len(buf)))]
+			if err := e.readAt(r, piece, off); err != nil {
+				return err
+			}
+			if err := take(piece, off); err != nil {
+				return err
+			}
+			off += int64(len(piece))
+		}
+	}
+	return e.checkEnd(r)
+}
+
+// readAt reads a whole piece.
+func (e *Entry) readAt(r io.ReaderAt, piece []byte, off int64) error {
+	n, err := r.ReadAt(piece, off)
+	switch {
+	case n == len(piece):
+		return nil
+	case errors.Is(err, io.EOF):
+		return e.shrank()
+	}
+	return err
+}
+
+// checkEnd makes sure that a file still ends where its entry says, which the
+// data alone does not show if a hole is the end.
+func (e *Entry) checkEnd(r io.ReaderAt) error {
+	var last [1]byte
+	if err := e.readAt(r, last[:], e.Size-1); err != nil {
+		return err
+	}
+	n, err := r.ReadAt(last[:], e.Size)
+	switch {
+	case n > 0:
+		return e.grew()
+	case errors.Is(err, io.EOF):
+		return nil
+	}
+	return err
+}
+
+func (e *Entry) shrank() error {
+	return fmt.Errorf("shrank below %d bytes while it was being copied", e.Size)
+}
+
+func (e *Entry) grew() error {
+	return fmt.Errorf("grew beyond %d bytes while it was being copied", e.Size)
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/mkosi-go/mkosi/internal/disk/content"
+	"github.com/mkosi-go/mkosi/internal/disk/program"
 )
 
 // BlockSize is the size of blocks in bytes.
@@ -43,9 +44,6 @@ var features = []string{
 	"flex_bg", "sparse_super", "large_file", "huge_file", "dir_nlink", "extra_isize", "metadata_csum",
 }
 
-// RunFunc runs a program with variables added to its environment.
-type RunFunc func(ctx context.Context, argv, env []string) error
-
 // Options are the properties of a file system as a whole.
 type Options struct {
 	// UUID identifies the file system; it is also what names in folders are
@@ -56,7 +54,7 @@ type Options struct {
 	// BuildTime is when it was made, in seconds since 1970.
 	BuildTime int64
 	// Run runs mke2fs.
-	Run RunFunc
+	Run program.RunFunc
 }
 
 // Image is a file system that is about to be made.
@@ -143,7 +141,7 @@ func (im *Image) format(ctx context.Context, path string, offset, size int64) er
 		fmt.Sprintf("SOURCE_DATE_EPOCH=%d", max(1, im.options.BuildTime)),
 		"MKE2FS_CONFIG=/dev/null",
 	}
-	if err := im.options.Run(ctx, argv, env); err != nil {
+	if err := im.options.Run(ctx, program.Command{Args: argv, Env: env}); err != nil {
 		return fmt.Errorf("making an ext4 file system: %w", err)
 	}
 	return nil

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/mkosi-go/mkosi/internal/disk/content"
+	"github.com/mkosi-go/mkosi/internal/disk/program"
 )
 
 // The whole of a file system needs mke2fs, so it is tested with it, with
@@ -259,14 +260,14 @@ func TestWriteErrors(t *testing.T) {
 	defer f.Close()
 	failed := errors.New("no mke2fs")
 	var argv []string
-	im.options.Run = func(_ context.Context, a, _ []string) error { argv = a; return failed }
+	im.options.Run = func(_ context.Context, c program.Command) error { argv = c.Args; return failed }
 	if err := im.Write(t.Context(), f, 4096, im.Size()); !errors.Is(err, failed) {
 		t.Errorf("error %v", err)
 	}
 	if !slices.Contains(argv, f.Name()) || !strings.Contains(strings.Join(argv, " "), "offset=4096,") {
 		t.Errorf("ran %q", argv)
 	}
-	im.options.Run = func(context.Context, []string, []string) error { return nil }
+	im.options.Run = func(context.Context, program.Command) error { return nil }
 	if err := f.Truncate(im.Size() + 4096); err != nil {
 		t.Fatal(err)
 	}

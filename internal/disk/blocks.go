@@ -1,0 +1,127 @@
+package disk
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// copySize is how much is copied at a time.
+const copySize = 1 << 20
+
+// blocks is the bytes of CopyBlocks=, from a file, a block device, or a
+// character device such as /dev/urandom, which fills the partition.
+type blocks struct {
+	file   *os.File
+	length int64
+	// endless says that the source has no end.
+	endless bool
+}
+
+// openBlocks opens a source of CopyBlocks=.
+func openBlocks(path string) (_ *blocks, err error) {
+	if path == "auto" {
+		return nil, fmt.Errorf("CopyBlocks=auto copies from a running system, which an image is not made from; name the file")
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("opening CopyBlocks=: %w", err)
+	}
+	defer func() {
+		if err != nil {
+			f.Close()
+		}
+	}()
+	fi, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	s := &blocks{file: f}
+	switch mode := fi.Mode(); {
+	case mode&fs.ModeCharDevice != 0:
+		s.endless = true
+		return s, nil
+	case mode.IsRegular(), mode&fs.ModeDevice != 0:
+	default:
+		return nil, fmt.Errorf("CopyBlocks=%s is neither a file nor a device", path)
+	}
+	// The size of a device is where its end is.
+	if s.length, err = f.Seek(0, io.SeekEnd); err != nil {
+		return nil, fmt.Errorf("finding the size of CopyBlocks=%s: %w", path, err)
+	}
+	if s.length == 0 || s.length%512 != 0 {
+		return nil, fmt.Errorf("CopyBlocks=%s has %d bytes, which is no number of whole sectors", path, s.length)
+	}
+	return s, nil
+}
+
+func (s *blocks) size() int64 { return s.length }
+
+func (s *blocks) write(ctx context.Context, image *os.File, offset, room int64) error {
+	if s.endless {
+		return copyBytes(ctx, image, offset, s.file, 0, room)
+	}
+	if err := checkRoom(s.length, room); err != nil {
+		return err
+	}
+	return copyData(ctx, image, offset, s.file, s.length)
+}
+
+func (s *blocks) close() error { return s.file.Close() }
+
+// copyData copies the first size bytes of a file to an offset of the image,
+// where there are zeros, and leaves its holes out.
+func copyData(ctx context.Context, image *os.File, offset int64, file *os.File, size int64) error {
+	for at := int64(0); at < size; {
+		start, err := file.Seek(at, unix.SEEK_DATA)
+		switch {
+		case errors.Is(err, unix.ENXIO):
+			return nil
+		case errors.Is(err, unix.EINVAL): // a device, which has no holes
+			return copyBytes(ctx, image, offset+at, file, at, size-at)
+		case err != nil:
+			return fmt.Errorf("finding data in %s: %w", file.Name(), err)
+		}
+		end, err := file.Seek(start, unix.SEEK_HOLE)
+		if err != nil {
+			return fmt.Errorf("finding holes in %s: %w", file.Name(), err)
+		}
+		end = min(end, size)
+		if start >= end {
+			return nil
+		}
+		if err := copyBytes(ctx, image, offset+start, file, start, end-start); err != nil {
+			return err
+		}
+		at = end
+	}
+	return nil
+}
+
+// copyBytes copies size bytes of a file, which may be one that cannot seek,
+// from an offset on.
+func copyBytes(ctx context.Context, image *os.File, to int64, file *os.File, from, size int64) error {
+	buf := make([]byte, min(size, copySize))
+	if _, err := file.Seek(from, io.SeekStart); err != nil && from != 0 {
+		return err
+	}
+	for size > 0 {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		n, err := io.ReadFull(file, buf[:min(size, int64(len(buf)))])
+		if err != nil {
+			return fmt.Errorf("reading %s: %w", file.Name(), err)
+		}
+		if _, err := image.WriteAt(buf[:n], to); err != nil {
+			return err
+		}
+		to, size = to+int64(n), size-int64(n)
+	}
+	return nil
+}

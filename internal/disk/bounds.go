@@ -1,0 +1,160 @@
+package disk
+
+import (
+	"cmp"
+	"fmt"
+
+	"github.com/mkosi-go/mkosi/internal/disk/layout"
+	"github.com/mkosi-go/mkosi/internal/disk/repart"
+	"github.com/mkosi-go/mkosi/internal/disk/verity"
+)
+
+const (
+	// defaultMinSize is the size that a partition has at least when nothing
+	// says otherwise, in bytes.
+	defaultMinSize = 10 << 20
+	// encryptionSize is what systemd-repart sets aside for a LUKS header, in
+	// bytes. The header itself takes half of it.
+	encryptionSize = 32 << 20
+)
+
+// arrange places the partitions.
+func (b *builder) arrange() error {
+	b.disk = layout.Disk{Size: b.Size, SectorSize: b.sectorSize(), Grain: b.grain()}
+	var places []*layout.Partition
+	for _, p := range b.parts {
+		var err error
+		if p.place, err = b.bounds(p); err != nil {
+			return fmt.Errorf("%s: %w", p.def.File, err)
+		}
+		places = append(places, p.place)
+	}
+	return b.disk.Place(places)
+}
+
+// bounds returns what the layout has to know about the partition.
+func (b *builder) bounds(p *part) (*layout.Partition, error) {
+	d := p.def
+	l := &layout.Partition{
+		Name: d.File, Priority: d.Priority, Weight: d.Weight, PaddingWeight: d.PaddingWeight,
+		MaxSize: layout.Unlimited, MaxPadding: layout.Unlimited,
+	}
+	if d.Verity == repart.VeritySignatureRole {
+		l.MinSize, l.MaxSize = verity.SignatureSize, verity.SignatureSize
+	} else {
+		if d.SizeMax != nil {
+			l.MaxSize = int64(*d.SizeMax)
+		}
+		needed, err := b.needed(p, l.MaxSize)
+		if err != nil {
+			return nil, err
+		}
+		l.MinSize = roundUp(max(b.minSize(d), needed), b.grain())
+		l.MaxSize = max(l.MaxSize, l.MinSize)
+	}
+	if d.PaddingMin != nil {
+		l.MinPadding = int64(*d.PaddingMin)
+	}
+	if d.PaddingMax != nil {
+		l.MaxPadding = int64(*d.PaddingMax)
+	}
+	return l, nil
+}
+
+// minSize is the size that the definition asks for at least, or the one that
+// it gets if it does not.
+func (b *builder) minSize(d *repart.Definition) int64 {
+	size := int64(defaultMinSize)
+	switch {
+	case d.SizeMin != nil:
+		size = int64(*d.SizeMin)
+	case d.Minimize != repart.MinimizeOff, d.Verity != repart.VerityOff, readOnlyFormat(d.Format):
+		size = 0
+	}
+	return max(size, layout.DefaultGrain, b.espSize(d))
+}
+
+// espSize is how large the partitions that firmware and boot loaders read have
+// to be so that their file system is FAT32; zero for other partitions.
+func (b *builder) espSize(d *repart.Definition) int64 {
+	switch {
+	case d.Format != repart.FormatVFAT, d.Type.Role != repart.RoleESP && d.Type.Role != repart.RoleXBOOTLDR:
+		return 0
+	case b.fileSystemSectorSize(d) < 4096:
+		return 100 << 20
+	}
+	return 260 << 20
+}
+
+// needed is how many bytes the partition takes at least for what it holds; max
+// is what the definition allows it.
+func (b *builder) needed(p *part, max int64) (int64, error) {
+	d := p.def
+	if d.Verity == repart.VerityHashRole {
+		return b.hashSize(p), nil
+	}
+	size := formatSizes[d.Format]
+	if p.source != nil && (p.minimized() || d.CopyBlocks != "") {
+		size = p.source.size()
+	}
+	if p.minimized() && size > max {
+		return 0, fmt.Errorf("the content takes %d bytes, SizeMaxBytes= allows %d", size, max)
+	}
+	if d.Encrypt != repart.EncryptOff {
+		size += encryptionSize
+	}
+	return size, nil
+}
+
+// hashSize is how large a partition with verity hashes is at least. With
+// Minimize= it holds those of the content of the data partition, else those of
+// the whole partition, whose size is not known yet unless it has a limit.
+func (b *builder) hashSize(p *part) int64 {
+	params := b.verityParams(p)
+	switch data := p.group.data; {
+	case p.def.Minimize != repart.MinimizeOff && data.source != nil:
+		return verity.Size(data.source.size(), params)
+	case data.def.SizeMax != nil:
+		return verity.Size(int64(*data.def.SizeMax), params)
+	}
+	return 0
+}
+
+// formatSizes are the sizes that systemd-repart makes file systems at least, in
+// bytes, whatever they hold.
+var formatSizes = map[string]int64{
+	repart.FormatExt4:  32 << 20,
+	repart.FormatBtrfs: 256 << 20,
+	repart.FormatXFS:   300 << 20,
+}
+
+// verityParams are what the hashes in a partition depend on beside the data.
+func (b *builder) verityParams(hash *part) verity.Params {
+	d := hash.def
+	size := b.fileSystemSectorSize(d)
+	return verity.Params{
+		UUID: VerityUUID(b.Seed), Salt: VeritySalt(b.Seed),
+		DataBlockSize: cmp.Or(int(d.VerityDataBlockSize), size),
+		HashBlockSize: cmp.Or(int(d.VerityHashBlockSize), size),
+	}
+}
+
+// readOnlyFormat reports whether a file system is never written to.
+func readOnlyFormat(format string) bool {
+	return format == repart.FormatErofs || format == repart.FormatSquashfs
+}
+
+// fileSystemSectorSize is the sector size that file system, LUKS and verity
+// work with, in bytes.
+func (b *builder) fileSystemSectorSize(d *repart.Definition) int {
+	size := 4096
+	switch {
+	case d.FileSystemSectorSize != 0:
+		size = int(d.FileSystemSectorSize)
+	case b.SectorSize != 0:
+		size = b.SectorSize
+	}
+	return max(size, b.sectorSize())
+}
+
+func roundUp(n, to int64) int64 { return (n + to - 1) / to * to }

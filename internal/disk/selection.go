@@ -1,0 +1,75 @@
+package disk
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/mkosi-go/mkosi/internal/disk/content"
+	"github.com/mkosi-go/mkosi/internal/disk/repart"
+)
+
+// apiDirectories are folders whose content never belongs into an image.
+var apiDirectories = []string{"/proc/", "/sys/", "/dev/", "/tmp/", "/run/", "/var/tmp/"}
+
+// selection is what goes into the partition's file system.
+func (b *builder) selection(p *part) content.Selection {
+	d := p.def
+	s := content.Selection{
+		Root:          b.Root,
+		Exclude:       slices.Concat(apiDirectories, d.ExcludeFiles),
+		ExcludeTarget: d.ExcludeFilesTarget,
+		Directories:   d.MakeDirectories,
+		ClampMtime:    b.SourceDateEpoch,
+	}
+	explicit := map[string]bool{}
+	for _, c := range d.CopyFiles {
+		s.Copies = append(s.Copies, content.Copy{Source: c.Source, Target: c.Target})
+		explicit[c.Source] = true
+	}
+	for _, l := range d.MakeSymlinks {
+		s.Symlinks = append(s.Symlinks, content.Symlink(l))
+	}
+	if d.Type.Role == repart.RoleRoot && d.Type.IsTree() {
+		for _, q := range b.parts {
+			for _, dir := range q.def.Type.CoveredDirs() {
+				if q != p && !explicit[dir] {
+					s.Exclude = append(s.Exclude, dir+"/")
+				}
+			}
+		}
+	}
+	return s
+}
+
+// validateXattrs are the attributes by which systemd-validatefs@.service(8)
+// recognizes that a file system is mounted from the partitions that it was
+// made for: lists of strings that each end in a zero byte.
+func (p *part) validateXattrs() []content.Xattr {
+	if on := p.def.AddValidateFS; on != nil && !*on {
+		return nil
+	}
+	members := []*part{p}
+	if s := p.group; s != nil {
+		members = []*part{s.data, s.hash}
+		if s.sig != nil {
+			members = append(members, s.sig)
+		}
+	}
+	var labels, types []string
+	for _, m := range members {
+		labels = append(labels, m.label)
+		types = append(types, m.def.Type.UUID.String())
+	}
+	list := func(s []string) []byte {
+		slices.Sort(s)
+		return []byte(strings.Join(s, "\x00") + "\x00")
+	}
+	xattrs := []content.Xattr{
+		{Name: "user.validatefs.gpt_label", Value: list(labels)},
+		{Name: "user.validatefs.gpt_type_uuid", Value: list(types)},
+	}
+	if dir := p.def.Type.MountPoint(); dir != "" {
+		xattrs = append(xattrs, content.Xattr{Name: "user.validatefs.mount_point", Value: list([]string{dir})})
+	}
+	return xattrs
+}
