@@ -3,7 +3,6 @@ package disk
 import (
 	"context"
 	"fmt"
-	"io"
 	"os"
 	"slices"
 	"strings"
@@ -37,7 +36,7 @@ func (b *builder) openFileSystem(ctx context.Context, p *part) (source, error) {
 func (b *builder) planFileSystem(ctx context.Context, p *part, tree content.Tree) (*fileSystem, error) {
 	switch p.def.Format {
 	case repart.FormatErofs:
-		return b.planErofs(p, tree)
+		return b.planErofs(ctx, p, tree)
 	case repart.FormatExt4:
 		return b.planExt4(p, tree)
 	case repart.FormatVFAT:
@@ -88,8 +87,8 @@ func (b *builder) buildTime(tree content.Tree) int64 {
 	return newest
 }
 
-func (b *builder) planErofs(p *part, tree content.Tree) (*fileSystem, error) {
-	image, err := erofs.Plan(tree, erofs.Options{
+func (b *builder) planErofs(ctx context.Context, p *part, tree content.Tree) (*fileSystem, error) {
+	image, err := erofs.Plan(ctx, tree, erofs.Options{
 		UUID:      FileSystemUUID(p.derived),
 		BuildTime: b.buildTime(tree),
 	})
@@ -100,7 +99,7 @@ func (b *builder) planErofs(p *part, tree content.Tree) (*fileSystem, error) {
 		if err := checkRoom(image.Size(), room); err != nil {
 			return err
 		}
-		return image.Write(ctx, io.NewOffsetWriter(f, offset))
+		return image.Write(ctx, f, offset)
 	}
 	return &fileSystem{length: image.Size(), make: write}, nil
 }

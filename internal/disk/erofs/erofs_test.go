@@ -81,12 +81,12 @@ func options() Options {
 
 func write(t *testing.T, tree content.Tree) disk {
 	t.Helper()
-	im, err := Plan(tree, options())
+	im, err := Plan(t.Context(), tree, options())
 	if err != nil {
 		t.Fatal(err)
 	}
 	d := make(disk, im.Size())
-	if err := im.Write(t.Context(), d); err != nil {
+	if err := im.Write(t.Context(), d, 0); err != nil {
 		t.Fatal(err)
 	}
 	return d
@@ -127,7 +127,7 @@ func TestSuperblock(t *testing.T) {
 
 // Inodes stay within a block, unless they are larger than one, and apart.
 func TestPlacement(t *testing.T) {
-	im, err := Plan(sample(), options())
+	im, err := Plan(t.Context(), sample(), options())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -164,11 +164,11 @@ func TestPlanRefuses(t *testing.T) {
 		"long name":       with("user."+strings.Repeat("n", 256), ""),
 		"large value":     with("user.x", strings.Repeat("v", 65536)),
 	} {
-		if _, err := Plan(tree, Options{}); err == nil {
+		if _, err := Plan(t.Context(), tree, Options{}); err == nil {
 			t.Errorf("%s: accepted", name)
 		}
 	}
-	if _, err := Plan(sample(), Options{Label: "sixteen letters!"}); err == nil {
+	if _, err := Plan(t.Context(), sample(), Options{Label: "sixteen letters!"}); err == nil {
 		t.Error("a label of 16 bytes was accepted")
 	}
 }
@@ -181,24 +181,24 @@ func TestWriteErrors(t *testing.T) {
 	shrunk.Size = 10000
 	for _, e := range []content.Entry{broken, shrunk} {
 		tree := content.Tree{special("", unix.S_IFDIR|0o755), e}
-		im, err := Plan(tree, Options{})
+		im, err := Plan(t.Context(), tree, Options{})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := im.Write(t.Context(), make(disk, im.Size())); err == nil || !strings.Contains(err.Error(), "/size-1") {
+		if err := im.Write(t.Context(), make(disk, im.Size()), 0); err == nil || !strings.Contains(err.Error(), "/size-1") {
 			t.Errorf("error %v", err)
 		}
 	}
-	im, err := Plan(sample(), Options{})
+	im, err := Plan(t.Context(), sample(), Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := im.Write(t.Context(), make(disk, im.Size()-1)); !errors.Is(err, io.ErrShortWrite) {
+	if err := im.Write(t.Context(), make(disk, im.Size()-1), 0); !errors.Is(err, io.ErrShortWrite) {
 		t.Errorf("full disk: %v", err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := im.Write(ctx, make(disk, im.Size())); !errors.Is(err, context.Canceled) {
+	if err := im.Write(ctx, make(disk, im.Size()), 0); !errors.Is(err, context.Canceled) {
 		t.Errorf("cancelled: %v", err)
 	}
 }

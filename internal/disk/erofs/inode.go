@@ -13,7 +13,7 @@ func (n *node) inode() []byte {
 	}
 	e := n.entry
 	le := binary.LittleEndian
-	b := make([]byte, compactSize, n.head()+n.tail)
+	b := make([]byte, compactSize, n.attributesEnd()+n.tail)
 	le.PutUint16(b[0:], n.layout<<1)
 	le.PutUint16(b[2:], xattrCount(n.xattrs))
 	le.PutUint16(b[4:], uint16(e.Mode))
@@ -31,7 +31,7 @@ func (n *node) inode() []byte {
 func (n *node) extendedInode() []byte {
 	e := n.entry
 	le := binary.LittleEndian
-	b := make([]byte, extendedSize, n.head()+n.tail)
+	b := make([]byte, extendedSize, n.attributesEnd()+n.tail)
 	le.PutUint16(b[0:], n.layout<<1|1)
 	le.PutUint16(b[2:], xattrCount(n.xattrs))
 	le.PutUint16(b[4:], uint16(e.Mode))
@@ -46,9 +46,17 @@ func (n *node) extendedInode() []byte {
 	return b
 }
 
-// where is the first block of the data, or the number of a device.
+// where is the first block of the data, the number of blocks of compressed
+// data, or the number of a device.
 func (n *node) where() uint32 {
 	e := n.entry
+	if n.layout == layoutCompact {
+		count := uint32(0)
+		for _, c := range n.chunks {
+			count += uint32(c.blocks)
+		}
+		return count
+	}
 	if t := e.Type(); t == unix.S_IFCHR || t == unix.S_IFBLK {
 		return e.Minor&0xff | e.Major<<8 | e.Minor&^0xff<<12
 	}

@@ -15,8 +15,11 @@ const (
 	compactSize  = 32
 	extendedSize = 64
 
-	layoutPlain  = 0 // all data in blocks of its own
-	layoutInline = 2 // the end of the data behind the inode
+	layoutPlain   = 0 // all data in blocks of its own
+	layoutFull    = 1 // compressed, the index made of entries of 8 bytes
+	layoutInline  = 2 // the end of the data behind the inode
+	layoutCompact = 3 // compressed, the index made of packs of entries
+	layoutChunks  = 4 // in chunks anywhere, possibly on other devices
 )
 
 // node is one inode.
@@ -35,10 +38,19 @@ type node struct {
 	layout   uint16
 	// tail is the number of bytes stored behind the inode.
 	tail int64
-	// nid says where the inode is, in slots from the start of the image.
-	nid uint64
+	// nid says where the inode is, in slots from the image's meta block, which
+	// is at the offset base.
+	nid  uint64
+	base int64
 	// block is where the data outside of the inode starts.
 	block uint32
+
+	// chunks are what compressed content consists of.
+	chunks []chunk
+	// fragment says that the content is a part of the packed inode, which
+	// starts at position there.
+	fragment bool
+	position int64
 }
 
 // child is a name in a folder.
@@ -47,8 +59,8 @@ type child struct {
 	node *node
 }
 
-// head is the size of the inode with its attributes, without data.
-func (n *node) head() int64 {
+// attributesEnd is the size of the inode with its attributes.
+func (n *node) attributesEnd() int64 {
 	size := int64(compactSize)
 	if n.extended {
 		size = extendedSize
@@ -56,25 +68,47 @@ func (n *node) head() int64 {
 	return size + int64(len(n.xattrs))
 }
 
-// offset is where the inode starts in the image.
-func (n *node) offset() int64 { return int64(n.nid) * slotSize }
+// head is the size of the inode with its attributes and the index of
+// compressed content, without data.
+func (n *node) head() int64 {
+	if n.layout == layoutCompact {
+		return n.indexStart() + n.indexSize()
+	}
+	return n.attributesEnd()
+}
 
-// blocks is the number of blocks that the data outside of the inode takes.
-func (n *node) blocks() int64 { return (n.size - n.tail + BlockSize - 1) / BlockSize }
+// offset is where the inode starts in the image.
+func (n *node) offset() int64 { return n.base + int64(n.nid)*slotSize }
+
+// blocks is the number of blocks that the data outside of the inode takes,
+// unless Plan wrote it already.
+func (n *node) blocks() int64 {
+	if n.stored() {
+		return 0
+	}
+	return (n.size - n.tail + BlockSize - 1) / BlockSize
+}
+
+// stored reports whether the content was written when it was compressed.
+func (n *node) stored() bool { return n.fragment || n.chunks != nil }
 
 // build turns the tree into nodes, in the order of the tree.
 func (im *Image) build(tree content.Tree) error {
+	shared, err := im.shareXattrs(tree)
+	if err != nil {
+		return err
+	}
 	byPath := make(map[string]*node, len(tree))
 	for i := range tree {
 		e := &tree[i]
 		n := byPath[e.Link]
 		if !e.HardLink {
-			xattrs, err := encodeXattrs(e.Xattrs)
+			xattrs, err := encodeXattrs(e.Xattrs, shared)
 			if err != nil {
 				return fmt.Errorf("/%s: %w", e.Path, err)
 			}
-			n = &node{entry: e, xattrs: xattrs, number: uint32(len(im.nodes) + 1), block: noBlock}
-			im.nodes = append(im.nodes, n)
+			n = im.add(e)
+			n.xattrs = xattrs
 		}
 		byPath[e.Path] = n
 		n.nlink++
@@ -96,6 +130,13 @@ func (im *Image) build(tree content.Tree) error {
 		n.finish(im.options)
 	}
 	return nil
+}
+
+// add makes a new node for an entry.
+func (im *Image) add(e *content.Entry) *node {
+	n := &node{entry: e, number: uint32(len(im.nodes) + 1), block: noBlock}
+	im.nodes = append(im.nodes, n)
+	return n
 }
 
 // finish sets what follows from the entry and its children.

@@ -1,36 +1,67 @@
 package erofs
 
 import (
+	"errors"
 	"fmt"
 	"math"
 )
 
-// place gives each inode its place in the metadata blocks at the start of the
-// image, and each file's data its place behind them.
+// place gives each inode its place in the metadata blocks, which come first in
+// a plain image and last in a compressed one, and each file's data its place
+// behind or before them.
 func (im *Image) place() error {
 	var s shelf
 	s.next = 1
-	// The rest of the first block, behind the superblock.
-	s.put(0, superOffset+superSize)
+	if im.compressed() {
+		// No inode may have the number zero.
+		s.put(0, slotSize)
+	} else {
+		// The rest of the first block, behind the superblock.
+		s.put(0, superOffset+superSize)
+	}
 	for _, n := range im.nodes {
 		n.nid = uint64(s.take(n.head()+n.tail, n.head())) / slotSize
 	}
+	if im.root.nid > math.MaxUint16 {
+		return fmt.Errorf("the attributes of the root folder are too large")
+	}
+	shared := s.next
+	s.next += (int64(len(im.shared)) + BlockSize - 1) / BlockSize
+
 	next := s.next
+	if im.compressed() {
+		next = im.packedEnd
+	}
 	for _, n := range im.nodes {
 		if count := n.blocks(); count > 0 {
 			n.block = uint32(next)
 			next += count
 		}
 		if next > math.MaxUint32 {
-			return fmt.Errorf("the content is larger than the 16 TiB that fit into an EROFS image")
+			return errTooLarge
 		}
 	}
+	if im.compressed() {
+		im.meta = uint32(next)
+		next += s.next
+	}
+	if next > math.MaxUint32 {
+		return errTooLarge
+	}
 	im.blocks = uint32(next)
-	if im.root.nid > math.MaxUint16 {
-		return fmt.Errorf("the attributes of the root folder are too large")
+	for _, n := range im.nodes {
+		n.base = int64(im.meta) * BlockSize
+	}
+	if len(im.shared) > 0 {
+		im.sharedBlock = im.meta + uint32(shared)
 	}
 	return nil
 }
+
+var errTooLarge = errors.New("the content is larger than the 16 TiB that fit into an EROFS image")
+
+// compressed reports whether files are compressed.
+func (im *Image) compressed() bool { return im.options.Compression != Uncompressed }
 
 // shelf finds places for inodes so that little space between them is lost.
 type shelf struct {

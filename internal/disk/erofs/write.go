@@ -38,12 +38,18 @@ func (im *Image) writeNode(ctx context.Context, w io.WriterAt, n *node, buf []by
 	head := n.inode()
 	head = append(head, n.xattrs...)
 	var err error
-	switch n.entry.Type() {
-	case unix.S_IFDIR:
+	switch t := n.entry.Type(); {
+	case n.stored():
+		if n.layout == layoutCompact {
+			head = append(head, make([]byte, -len(head)&7)...)
+			head = append(head, n.indexHead(im.algorithm())...)
+			err = n.writeIndex(w, n.offset()+int64(len(head)), buf)
+		}
+	case t == unix.S_IFDIR:
 		head, err = n.writeData(w, head, encodeDir(n.children))
-	case unix.S_IFLNK:
+	case t == unix.S_IFLNK:
 		head, err = n.writeData(w, head, []byte(n.entry.Target))
-	case unix.S_IFREG:
+	case t == unix.S_IFREG:
 		head, err = n.copyData(ctx, w, head, buf)
 	}
 	if err != nil {
