@@ -3,6 +3,7 @@ package disk
 import (
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"slices"
 	"strings"
