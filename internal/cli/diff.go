@@ -88,7 +88,11 @@ func (d *differences) write(c *inspect.Comparison) {
 		if number == 0 {
 			number = p.A
 		}
-		section(fmt.Sprintf("PARTITION %d %s %s", number, p.Type, p.Label))
+		title := fmt.Sprintf("PARTITION %d %s", number, p.Type)
+		if p.Label != p.Type && p.Label != "" {
+			title += " " + p.Label
+		}
+		section(title)
 		t := &table{}
 		if p.Change != inspect.Changed {
 			t.row(cell{text: "  "}, d.change(p.Change))

@@ -63,16 +63,16 @@ func writeChecks(w io.Writer, style ui.Style, checks []inspect.Check) error {
 		if !c.Good {
 			mark = cell{"wrong", style.Bad}
 		}
-		t.row(mark, cell{text: where}, cell{text: c.What}, cell{text: c.Detail})
+		t.row(cell{text: "  "}, mark, cell{text: where}, cell{text: c.What}, cell{text: c.Detail})
 	}
 	t.write(w)
 	for _, c := range checks {
 		for i, b := range c.Bad {
 			if i == maxBadShown {
-				fmt.Fprintf(w, "and %d more\n", len(c.Bad)-i)
+				fmt.Fprintf(w, "  and %d more\n", len(c.Bad)-i)
 				break
 			}
-			fmt.Fprintln(w, ui.Printable(badBlock(b)))
+			fmt.Fprintf(w, "  %s\n", ui.Printable(badBlock(b)))
 		}
 	}
 	return nil

@@ -7,6 +7,7 @@ import (
 
 	"github.com/mkosi-go/mkosi/internal/disk/content"
 	"github.com/mkosi-go/mkosi/internal/disk/ext4"
+	"github.com/mkosi-go/mkosi/internal/disk/fat"
 	"github.com/mkosi-go/mkosi/internal/disk/squashfs"
 )
 
@@ -20,6 +21,15 @@ func describeFileSystem(r io.ReaderAt, size int64, format Format) (*FileSystem, 
 			return nil, format, err
 		}
 		return &FileSystem{Label: in.Label, UUID: in.UUID.String(), Size: in.Size, Free: &in.Free, BlockSize: in.BlockSize, Features: in.Features}, Format(in.Kind), nil
+	case FormatVFAT:
+		in, err := fat.ReadInfo(r, size)
+		if err != nil {
+			return nil, format, err
+		}
+		return &FileSystem{
+			Label: in.Label, UUID: fmt.Sprintf("%04X-%04X", in.VolumeID>>16, in.VolumeID&0xffff), Size: in.Size, BlockSize: in.ClusterSize,
+			Features: []string{fmt.Sprintf("FAT%d", in.Bits)},
+		}, format, nil
 	case FormatSquashfs:
 		in, err := squashfs.ReadInfo(r, size)
 		if err != nil {
@@ -36,6 +46,8 @@ func readTree(ctx context.Context, r io.ReaderAt, size int64, format Format) (co
 	switch format {
 	case FormatExt:
 		return ext4.Read(ctx, r, size)
+	case FormatVFAT:
+		return fat.Read(ctx, r, size)
 	case FormatSquashfs:
 		return squashfs.Read(ctx, r, size)
 	}
