@@ -47,15 +47,21 @@ func sameBytes(ctx context.Context, a, b io.ReaderAt, sizeA, sizeB int64) (bool,
 }
 
 func readPair(a, b io.ReaderAt, p, q []byte, at int64) error {
-	for r, buf := range map[io.ReaderAt][]byte{a: p, b: q} {
-		if n, err := r.ReadAt(buf, at); n < len(buf) {
-			if err == nil || err == io.EOF {
-				err = io.ErrUnexpectedEOF
-			}
-			return err
-		}
+	if err := readFull(a, p, at); err != nil {
+		return err
 	}
-	return nil
+	return readFull(b, q, at)
+}
+
+func readFull(r io.ReaderAt, p []byte, at int64) error {
+	n, err := r.ReadAt(p, at)
+	if n == len(p) {
+		return nil
+	}
+	if err == nil || err == io.EOF {
+		err = io.ErrUnexpectedEOF
+	}
+	return err
 }
 
 // firstDifference returns the offset of the first byte in which two streams
@@ -67,8 +73,8 @@ func firstDifference(ctx context.Context, a, b io.Reader) (int64, error) {
 		if err := ctx.Err(); err != nil {
 			return 0, err
 		}
-		n, errA := io.ReadFull(a, p)
-		m, errB := io.ReadFull(b, q)
+		n, errA := fill(a, p)
+		m, errB := fill(b, q)
 		if same := min(n, m); !bytes.Equal(p[:same], q[:same]) {
 			for i := range same {
 				if p[i] != q[i] {
@@ -77,7 +83,7 @@ func firstDifference(ctx context.Context, a, b io.Reader) (int64, error) {
 			}
 		}
 		for _, err := range []error{errA, errB} {
-			if err != nil && err != io.EOF && err != io.ErrUnexpectedEOF {
+			if err != nil && err != io.EOF {
 				return 0, err
 			}
 		}

@@ -153,7 +153,7 @@ func copySparse(ctx context.Context, f *os.File, at int64, r io.Reader, maxSize 
 		if err := ctx.Err(); err != nil {
 			return n, err
 		}
-		m, err := io.ReadFull(r, buf)
+		m, err := fill(r, buf)
 		if n+int64(m) > maxSize {
 			return n, fmt.Errorf("%w: the limit is %d bytes", ErrTooLarge, maxSize)
 		}
@@ -167,12 +167,24 @@ func copySparse(ctx context.Context, f *os.File, at int64, r io.Reader, maxSize 
 			n += int64(k)
 			piece = piece[k:]
 		}
-		switch err {
-		case nil:
-		case io.EOF, io.ErrUnexpectedEOF:
+		if err == io.EOF {
 			return n, f.Truncate(at + n)
-		default:
+		} else if err != nil {
 			return n, err
 		}
 	}
+}
+
+// fill reads until p is full. Its error is io.EOF if r ended before; that of an
+// r that ends where it should not stays what it is.
+func fill(r io.Reader, p []byte) (int, error) {
+	n := 0
+	for n < len(p) {
+		m, err := r.Read(p[n:])
+		n += m
+		if err != nil {
+			return n, err
+		}
+	}
+	return n, nil
 }
