@@ -152,10 +152,7 @@ func (d *describer) image(im *inspect.Image) {
 			field{"Table", t.Primary, d.state(t.Primary)}, field{"Backup", t.Backup, d.state(t.Backup)})
 	}
 	if b := im.Boot; b != nil {
-		list = append(list, field{name: "CD", text: b.Volume})
-		for _, e := range b.Entries {
-			list = append(list, field{name: "CD boot", text: fmt.Sprintf("%s, %s at %d", e.Platform, ui.Bytes(e.Size), e.Offset)})
-		}
+		list = append(list, bootField(b, d.style))
 	}
 	d.fields(list...)
 	if len(im.Partitions) > 0 {
@@ -172,6 +169,24 @@ func (d *describer) image(im *inspect.Image) {
 	if im.Content != nil {
 		d.content("CONTENT", im.Content)
 	}
+}
+
+// bootField says what a boot catalogue is for.
+func bootField(b *inspect.BootCatalogue, style ui.Style) field {
+	if b.Problem != "" {
+		return field{"CD", b.Problem, style.Bad}
+	}
+	text := "boots other firmware"
+	if b.EFI {
+		text = "boots UEFI firmware"
+	}
+	if !b.Bootable {
+		text = "does not boot"
+	}
+	if b.Volume != "" {
+		text += ", volume " + b.Volume
+	}
+	return field{name: "CD", text: fmt.Sprintf("%s, from byte %d", text, b.Offset)}
 }
 
 // partitions writes the table of partitions.

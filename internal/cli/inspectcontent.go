@@ -69,6 +69,11 @@ func (d *describer) describe(c *inspect.Content) []field {
 	if l := c.LUKS; l != nil {
 		list = append(list, luksFields(l)...)
 	}
+	if s := c.Swap; s != nil {
+		add("Swap space", ui.Bytes(s.Size))
+		add("Label", s.Label)
+		add("UUID", s.UUID.String())
+	}
 	if c.Problem != "" {
 		list = append(list, field{"Problem", c.Problem, d.style.Bad})
 	}
@@ -96,8 +101,8 @@ func luksFields(l *inspect.LUKS) []field {
 	}
 	return []field{
 		{name: "Encrypted", text: fmt.Sprintf("LUKS version %d", l.Version)}, {name: "Label", text: l.Label}, {name: "UUID", text: l.UUID},
-		{name: "Cipher", text: cipher}, {name: "Integrity", text: l.Integrity}, {name: "Key slots", text: strings.Join(slots, ", ")},
-		{name: "Tokens", text: strings.Join(l.Tokens, ", ")},
+		{name: "Cipher", text: cipher}, {name: "Key slots", text: strings.Join(slots, ", ")},
+		{name: "Tokens", text: strings.Join(l.Tokens, ", ")}, {name: "Requirements", text: strings.Join(l.Requirements, ", ")},
 	}
 }
 

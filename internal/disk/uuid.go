@@ -16,6 +16,7 @@ const (
 	tokenFileSystem = "file-system-uuid"
 	tokenVerity     = "verity-uuid"
 	tokenSalt       = "verity-salt"
+	tokenLUKS       = "luks-uuid"
 )
 
 // DiskUUID is the identifier of the disk made with a seed.
@@ -48,6 +49,12 @@ func VerityUUID(seed uuid.UUID) uuid.UUID {
 // VeritySalt is the 32 byte salt of the verity hashes on a disk.
 func VeritySalt(seed uuid.UUID) []byte {
 	return keyed(seed, []byte(tokenSalt))
+}
+
+// LUKSUUID is the identifier of the encrypted volume on a partition, which is
+// given as for FileSystemUUID.
+func LUKSUUID(partition uuid.UUID) uuid.UUID {
+	return derive(partition, []byte(tokenLUKS))
 }
 
 // verityUUIDs are the identifiers of the data and the hash partition of a

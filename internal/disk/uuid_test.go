@@ -31,6 +31,8 @@ func TestDerivedLikeRepart(t *testing.T) {
 		"third generic":     {partition("linux-generic", 2), "58f80cd0-d860-41f9-b439-60f956286af7"},
 		"other arch":        {partition("usr-arm64-verity", 0), "d6bba68b-8806-4424-9927-3e6b9bbd05ce"},
 		"file system":       {FileSystemUUID(partition("root", 0)), "2aa3c203-a411-49dd-b901-533f42c36c8c"},
+		"LUKS":              {LUKSUUID(partition("linux-generic", 0)), "12177e72-c804-4a33-b666-64bd31055768"},
+		"LUKS of verity":    {LUKSUUID(partition("root", 0)), "8f1ab96d-fa0a-4b75-b020-ccad4455a16a"},
 		"verity superblock": {VerityUUID(seed), "a7dff149-03eb-49af-b47f-17d0bc060571"},
 	} {
 		if tt.got.String() != tt.want {

@@ -85,6 +85,7 @@ type Content struct {
 	Verity     *Verity     `json:",omitempty"`
 	Signature  *Signature  `json:",omitempty"`
 	LUKS       *LUKS       `json:",omitempty"`
+	Swap       *Swap       `json:",omitempty"`
 	Program    *Program    `json:",omitempty"`
 	// Programs are those for the firmware on a file system, see Program.
 	Programs []Program `json:",omitempty"`
@@ -174,18 +175,26 @@ type LUKS struct {
 	UUID       string
 	Label      string `json:",omitempty"`
 	Cipher     string
-	KeySize    int    `json:",omitempty"` // in bits
-	SectorSize int    `json:",omitempty"`
-	Integrity  string `json:",omitempty"`
+	KeySize    int `json:",omitempty"` // in bits
+	SectorSize int `json:",omitempty"`
 	// Slots are the ways to the key, and Tokens what some of them need.
 	Slots  []LUKSSlot `json:",omitempty"`
 	Tokens []string   `json:",omitempty"`
+	// Requirements are what a program has to know that opens the volume.
+	Requirements []string `json:",omitempty"`
 }
 
 // LUKSSlot is a key slot.
 type LUKSSlot struct {
 	Number int
 	KDF    string // such as "argon2id"
+}
+
+// Swap is swap space.
+type Swap struct {
+	UUID  uuid.UUID
+	Label string `json:",omitempty"`
+	Size  int64
 }
 
 // Program is a program for UEFI firmware, perhaps a unified kernel image.
@@ -223,15 +232,13 @@ type Release struct {
 
 // BootCatalogue is an El Torito catalogue, with which firmware boots a CD.
 type BootCatalogue struct {
-	Volume  string      `json:",omitempty"`
-	Entries []BootEntry `json:",omitempty"`
-}
-
-// BootEntry is an image in a boot catalogue.
-type BootEntry struct {
-	Platform string
-	Offset   int64
-	Size     int64
+	Volume string `json:",omitempty"`
+	// EFI says that its first entry is for UEFI firmware, and Bootable that it
+	// can be started; Offset is where it leads to.
+	EFI, Bootable bool
+	Offset        int64
+	// Problem is why it could not be read.
+	Problem string `json:",omitempty"`
 }
 
 // Hex is bytes that are written in hexadecimal digits.

@@ -147,7 +147,7 @@ func (c *Content) read(ctx context.Context, r io.ReaderAt, size int64, o Options
 	c.source = c.Format
 	switch c.Format {
 	case FormatLUKS:
-		return c.luks(r, size)
+		return c.luks(r)
 	case FormatSwap:
 		return c.swap(r, size)
 	case FormatVerity:

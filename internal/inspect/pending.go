@@ -4,6 +4,4 @@ import "io"
 
 func (im *Image) boot(*Source) {}
 
-func (c *Content) luks(io.ReaderAt, int64) error { return nil }
-
 func (c *Content) swap(io.ReaderAt, int64) error { return nil }
