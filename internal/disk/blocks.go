@@ -9,6 +9,8 @@ import (
 	"os"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/mkosi-go/mkosi/internal/tree"
 )
 
 // copySize is how much is copied at a time.
@@ -24,7 +26,7 @@ type blocks struct {
 }
 
 // openBlocks opens a source of CopyBlocks=.
-func openBlocks(path string) (_ *blocks, err error) {
+func openBlocks(path string) (_ source, err error) {
 	if path == "auto" {
 		return nil, fmt.Errorf("CopyBlocks=auto copies from a running system, which an image is not made from; name the file")
 	}
@@ -57,6 +59,9 @@ func openBlocks(path string) (_ *blocks, err error) {
 	if s.length == 0 || s.length%512 != 0 {
 		return nil, fmt.Errorf("CopyBlocks=%s has %d bytes, which is no number of whole sectors", path, s.length)
 	}
+	if _, err := f.Seek(0, io.SeekStart); err != nil {
+		return nil, err
+	}
 	return s, nil
 }
 
@@ -64,7 +69,7 @@ func (s *blocks) size() int64 { return s.length }
 
 func (s *blocks) write(ctx context.Context, image *os.File, offset, room int64) error {
 	if s.endless {
-		return copyBytes(ctx, image, offset, s.file, 0, room)
+		return copyBytes(ctx, image, offset, s.file, room)
 	}
 	if err := checkRoom(s.length, room); err != nil {
 		return err
@@ -77,39 +82,19 @@ func (s *blocks) close() error { return s.file.Close() }
 // copyData copies the first size bytes of a file to an offset of the image,
 // where there are zeros, and leaves its holes out.
 func copyData(ctx context.Context, image *os.File, offset int64, file *os.File, size int64) error {
-	for at := int64(0); at < size; {
-		start, err := file.Seek(at, unix.SEEK_DATA)
-		switch {
-		case errors.Is(err, unix.ENXIO):
-			return nil
-		case errors.Is(err, unix.EINVAL): // a device, which has no holes
-			return copyBytes(ctx, image, offset+at, file, at, size-at)
-		case err != nil:
-			return fmt.Errorf("finding data in %s: %w", file.Name(), err)
-		}
-		end, err := file.Seek(start, unix.SEEK_HOLE)
-		if err != nil {
-			return fmt.Errorf("finding holes in %s: %w", file.Name(), err)
-		}
-		end = min(end, size)
-		if start >= end {
-			return nil
-		}
-		if err := copyBytes(ctx, image, offset+start, file, start, end-start); err != nil {
-			return err
-		}
-		at = end
+	err := tree.CopySparse(ctx, int(file.Fd()), int(image.Fd()), size, offset)
+	if errors.Is(err, unix.EINVAL) { // a device, which has no holes
+		err = copyBytes(ctx, image, offset, file, size)
+	}
+	if err != nil {
+		return fmt.Errorf("copying %s: %w", file.Name(), err)
 	}
 	return nil
 }
 
-// copyBytes copies size bytes of a file, which may be one that cannot seek,
-// from an offset on.
-func copyBytes(ctx context.Context, image *os.File, to int64, file *os.File, from, size int64) error {
+// copyBytes copies size bytes of a file from where it stands.
+func copyBytes(ctx context.Context, image *os.File, offset int64, file *os.File, size int64) error {
 	buf := make([]byte, min(size, copySize))
-	if _, err := file.Seek(from, io.SeekStart); err != nil && from != 0 {
-		return err
-	}
 	for size > 0 {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -118,10 +103,10 @@ func copyBytes(ctx context.Context, image *os.File, to int64, file *os.File, fro
 		if err != nil {
 			return fmt.Errorf("reading %s: %w", file.Name(), err)
 		}
-		if _, err := image.WriteAt(buf[:n], to); err != nil {
+		if _, err := image.WriteAt(buf[:n], offset); err != nil {
 			return err
 		}
-		to, size = to+int64(n), size-int64(n)
+		offset, size = offset+int64(n), size-int64(n)
 	}
 	return nil
 }

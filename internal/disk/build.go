@@ -1,9 +1,11 @@
 package disk
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 
 	"github.com/google/uuid"
 
@@ -77,6 +79,9 @@ func (b *builder) warn(p *part, format string, args ...any) {
 		b.Warn(p.def.File + ": " + fmt.Sprintf(format, args...))
 	}
 }
+
+// tempDir is where temporary files go.
+func (b *builder) tempDir() string { return cmp.Or(b.TempDir, filepath.Dir(b.Path)) }
 
 // sectorSize is the size of the disk's sectors in bytes.
 func (b *builder) sectorSize() int {

@@ -163,7 +163,7 @@ func TestBuildErrors(t *testing.T) {
 		"no root":          {func(o *Options) { o.Root += "/missing" }, "no such file"},
 		"no folder":        {func(o *Options) { o.Path += "/missing/image" }, "missing/image"},
 		"label":            {func(o *Options) { o.Definitions[0].Label = strings.Repeat("x", 40) }, "40 characters"},
-		"file system":      {func(o *Options) { o.Definitions[0].Format = "btrfs" }, "Format=btrfs is not supported yet"},
+		"file system":      {func(o *Options) { o.Definitions[0].Format = "zfs" }, "\"zfs\""},
 	} {
 		o := extension(t, VeritySigned)
 		tt.change(&o)

@@ -165,10 +165,12 @@ func (b *builder) openSources(ctx context.Context) error {
 		if p.deferred && p.def.Minimize == repart.MinimizeOff {
 			continue
 		}
-		g.Go(func() (err error) {
-			if p.source, err = b.openSource(ctx, p); err != nil {
+		g.Go(func() error {
+			s, err := b.openSource(ctx, p)
+			if err != nil {
 				return fmt.Errorf("%s: %w", p.def.File, err)
 			}
+			p.source = s
 			return nil
 		})
 	}

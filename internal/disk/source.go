@@ -2,6 +2,7 @@ package disk
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 
@@ -21,16 +22,32 @@ type source interface {
 
 // openSource opens what a partition is filled with; nil for nothing.
 func (b *builder) openSource(ctx context.Context, p *part) (source, error) {
-	switch {
-	case p.def.CopyBlocks != "":
-		return openBlocks(p.def.CopyBlocks)
-	case p.def.Format == "", p.def.Format == repart.FormatEmpty:
+	inner, err := b.openContent(ctx, p)
+	if err != nil || p.def.Encrypt == repart.EncryptOff {
+		return inner, err
+	}
+	outer, err := b.encrypt(p, inner)
+	if err != nil && inner != nil {
+		err = errors.Join(err, inner.close())
+	}
+	return outer, err
+}
+
+// openContent opens what is in a partition, apart from encryption.
+func (b *builder) openContent(ctx context.Context, p *part) (source, error) {
+	switch p.def.Format {
+	case repart.FormatEmpty:
+		return nil, nil
+	case "":
+		if p.def.CopyBlocks != "" {
+			return openBlocks(p.def.CopyBlocks)
+		}
 		return nil, nil
 	}
 	return b.openFileSystem(ctx, p)
 }
 
-// makes reports whether the content decides about the size of the file system,
+// minimized reports whether the content decides about the size of the file system,
 // rather than the partition.
 func (p *part) minimized() bool { return p.def.Minimize != repart.MinimizeOff }
 

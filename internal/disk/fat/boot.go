@@ -72,7 +72,7 @@ func (v *volume) information(used int64) []byte {
 	le.PutUint32(b, leadSignature)
 	le.PutUint32(b[484:], infoSignature)
 	le.PutUint32(b[488:], uint32(v.clusters-used))
-	le.PutUint32(b[492:], uint32(firstCluster+used)) // where to look for a free one
+	le.PutUint32(b[492:], uint32(firstCluster+used-1)) // the last one taken
 	le.PutUint32(b[508:], tailSignature)
 	return b
 }
