@@ -1,0 +1,148 @@
+// Package contenttest tests readers of file systems with images that other
+// programs made.
+package contenttest
+
+import (
+	"bytes"
+	"compress/gzip"
+	"context"
+	"crypto/sha256"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/mkosi-go/mkosi/internal/disk/content"
+	"github.com/mkosi-go/mkosi/internal/fuzztest"
+)
+
+// ReadFunc reads a file system.
+type ReadFunc func(ctx context.Context, r io.ReaderAt, size int64) (content.Tree, error)
+
+var update = flag.Bool("update", false, "write what images are compared with")
+
+// Image returns the image in testdata/NAME.gz.
+func Image(t testing.TB, name string) []byte {
+	t.Helper()
+	f, err := os.Open(filepath.Join("testdata", name+".gz"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	z, err := gzip.NewReader(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := io.ReadAll(z)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// Golden compares what a reader finds in the image testdata/NAME.gz with
+// testdata/NAME.txt.
+func Golden(t *testing.T, name string, read ReadFunc) {
+	t.Helper()
+	b := Image(t, name)
+	tree, err := read(t.Context(), bytes.NewReader(b), int64(len(b)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := Describe(tree)
+	if err != nil {
+		t.Fatal(err)
+	}
+	golden := filepath.Join("testdata", name+".txt")
+	if *update {
+		if err := os.WriteFile(golden, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(golden)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), got); diff != "" {
+		t.Errorf("%s (-want +got):\n%s", name, diff)
+	}
+}
+
+// Describe writes down a tree, an entry a line, with digests of what is in
+// files.
+func Describe(tree content.Tree) (string, error) {
+	var b bytes.Buffer
+	for i := range tree {
+		e := &tree[i]
+		fmt.Fprintf(&b, "/%s %o %d:%d %d.%09d", e.Path, e.Mode, e.UID, e.GID, e.Mtime, e.MtimeNsec)
+		if e.Target != "" {
+			fmt.Fprintf(&b, " to %s", e.Target)
+		}
+		if e.Major|e.Minor != 0 {
+			fmt.Fprintf(&b, " device %d:%d", e.Major, e.Minor)
+		}
+		if e.HardLink {
+			fmt.Fprintf(&b, " link to /%s", e.Link)
+		} else if e.Size > 0 {
+			sum, err := digest(e, e.Size)
+			if err != nil {
+				return "", fmt.Errorf("/%s: %w", e.Path, err)
+			}
+			fmt.Fprintf(&b, " %d bytes %.8x", e.Size, sum)
+		}
+		for _, x := range e.Xattrs {
+			fmt.Fprintf(&b, " %s=%x", x.Name, x.Value)
+		}
+		b.WriteByte('\n')
+	}
+	return b.String(), nil
+}
+
+// digest reads so much of a file, which must be all of it or less.
+func digest(e *content.Entry, size int64) ([]byte, error) {
+	f, err := e.Open()
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	sum := sha256.New()
+	n, err := io.Copy(sum, io.LimitReader(f, size))
+	if err == nil && n < size {
+		err = io.ErrUnexpectedEOF
+	}
+	return sum.Sum(nil), err
+}
+
+// Fuzz gives a reader anything, from images in testdata on. It must return a
+// tree or refuse, at a bounded cost, and so must what it opens.
+func Fuzz(f *testing.F, read ReadFunc, names ...string) {
+	for _, name := range names {
+		f.Add(Image(f, name))
+	}
+	bound := fuzztest.Bound{Base: 64 << 20, PerByte: 400}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		bound.Check(t, len(b), func() {
+			tree, err := read(t.Context(), bytes.NewReader(b), int64(len(b)))
+			if err != nil {
+				return
+			}
+			if err := tree.Check(); err != nil {
+				t.Error(err)
+			}
+			// Holes may make files larger than anybody reads.
+			left := int64(8 << 20)
+			for i := range tree {
+				e := &tree[i]
+				if e.Size > 0 && !e.HardLink && left > 0 {
+					n := min(e.Size, left)
+					left -= n
+					digest(e, n)
+				}
+			}
+		})
+	})
+}
