@@ -132,10 +132,13 @@ func disk(t testing.TB, parts ...part) []byte {
 	return b
 }
 
+// dataSize is the size of the file systems of a signed disk.
+const dataSize = 1 << 20
+
 // signed makes a disk whose root has hashes and a signature.
 func signed(t testing.TB, p pair, f files) []byte {
 	t.Helper()
-	data := vfat(t, f, 1<<20)
+	data := vfat(t, f, dataSize)
 	params := verity.Params{UUID: uuid.MustParse("a7dff149-03eb-49af-b47f-17d0bc060571"), Salt: []byte("salt")}
 	tree := make(memory, verity.Size(int64(len(data)), params))
 	root, err := verity.Write(t.Context(), bytes.NewReader(data), int64(len(data)), tree, params)
@@ -148,7 +151,7 @@ func signed(t testing.TB, p pair, f files) []byte {
 	}
 	const readOnly = 1 << 60
 	return disk(t,
-		part{"esp", "esp", "7c1f6b43-22f4-4a0f-8f4b-16e9b1c4a0e1", vfat(t, files{"EFI/Linux/a.efi": string(testProgram(p))}, 1<<20), 0},
+		part{"esp", "esp", "7c1f6b43-22f4-4a0f-8f4b-16e9b1c4a0e1", vfat(t, files{"EFI/Linux/a.efi": string(testProgram(p))}, dataSize), 0},
 		part{"root", "root", uuid.UUID(root[:16]).String(), data, readOnly},
 		part{"root-verity", "hashes", uuid.UUID(root[16:]).String(), tree, readOnly},
 		part{"root-verity-sig", "signature", "2b6c3d54-71ab-4d5b-8a53-0a8c4d40bf5f", sig, readOnly},

@@ -7,6 +7,7 @@ import (
 	"compress/gzip"
 	"context"
 	"crypto/sha256"
+	"encoding/binary"
 	"flag"
 	"fmt"
 	"io"
@@ -117,14 +118,29 @@ func digest(e *content.Entry, size int64) ([]byte, error) {
 	return sum.Sum(nil), err
 }
 
-// Fuzz gives a reader anything, from images in testdata on. It must return a
-// tree or refuse, at a bounded cost, and so must what it opens.
+// Patch returns a copy of an image with anything in some places: each eight
+// bytes of patches are an offset and what is there instead. It finds more than
+// inputs that are whole images, which are too large to be mutated often.
+func Patch(image, patches []byte) []byte {
+	b := bytes.Clone(image)
+	for p := patches; len(p) >= 8; p = p[8:] {
+		copy(b[int(binary.LittleEndian.Uint32(p))%len(b):], p[4:8])
+	}
+	return b
+}
+
+// Fuzz gives a reader the images in testdata with anything in some places. It must
+// return a tree or refuse, at a bounded cost, and so must what it opens.
 func Fuzz(f *testing.F, read ReadFunc, names ...string) {
-	for _, name := range names {
-		f.Add(Image(f, name))
+	var images [][]byte
+	for i, name := range names {
+		images = append(images, Image(f, name))
+		f.Add(uint8(i), []byte{})
+		f.Add(uint8(i), []byte{0, 4, 0, 0, 0xff, 0xff, 0xff, 0xff})
 	}
 	bound := fuzztest.Bound{Base: 64 << 20, PerByte: 400}
-	f.Fuzz(func(t *testing.T, b []byte) {
+	f.Fuzz(func(t *testing.T, which uint8, patches []byte) {
+		b := Patch(images[int(which)%len(images)], patches)
 		bound.Check(t, len(b), func() {
 			tree, err := read(t.Context(), bytes.NewReader(b), int64(len(b)))
 			if err != nil {
