@@ -1,5 +1,5 @@
-// Package archive writes an OS tree as a cpio archive, extracts tar archives
-// into a tree, and holds the compression around both.
+// Package archive writes an OS tree as a cpio or tar archive, extracts tar
+// archives into a tree, and holds the compression around both.
 package archive
 
 import (

@@ -10,6 +10,7 @@ import (
 	"slices"
 
 	"github.com/mkosi-go/mkosi/internal/config"
+	"github.com/mkosi-go/mkosi/internal/output"
 	"github.com/mkosi-go/mkosi/internal/sandbox"
 	"github.com/mkosi-go/mkosi/internal/script"
 	"github.com/mkosi-go/mkosi/internal/tree"
@@ -168,7 +169,7 @@ func (b *Builder) othersOutput(img *config.Image, path string) bool {
 
 // splitSuffixes end the names of what mkosi, here and elsewhere, writes beside an output of any format.
 var splitSuffixes = []string{
-	"manifest", "SHA256SUMS", "SHA256SUMS.gpg", "vmlinuz", "initrd", "efi", "changelog", "nspawn", "osrelease", "pcrs", "roothash",
+	"manifest", "SHA256SUMS", "SHA256SUMS.gpg", "vmlinuz", "initrd", "efi", "changelog", "nspawn", "pcrs",
 }
 
 // outputNames are the names that builds of an image in its format give to files. What else is called like it is somebody
@@ -178,6 +179,7 @@ func outputNames(img *config.Image) []string {
 	for _, suffix := range splitSuffixes {
 		names = append(names, img.SplitName(suffix))
 	}
+	names = append(names, output.SplitNames(img)...)
 	slices.Sort(names)
 	return slices.Compact(names)
 }

@@ -185,17 +185,25 @@ func (m *image) clampTimes(ctx context.Context, root string) error {
 // outputs is the directory for the outputs, which is $OUTPUTDIR of scripts too.
 func (m *image) outputs() string { return m.stage.Path("outputs") }
 
+// temporary is a directory beside the outputs for what is needed only until they are written.
+func (m *image) temporary() string { return m.stage.Path("writing") }
+
 // writeOutput packs the tree and puts the outputs into their places, each in one step.
 func (m *image) writeOutput(ctx context.Context) (int64, error) {
 	req := output.Request{
-		Image: m.Image,
-		Root:  m.root,
-		Dir:   m.outputs(),
-		Run:   m.runHostTool,
+		Image:   m.Image,
+		Root:    m.root,
+		Dir:     m.outputs(),
+		TempDir: m.temporary(),
+		Run:     m.runHostTool,
+		Warn:    func(text string) { m.b.UI.Warnf(m.Image.Image, "%s", text) },
 		// A tree in the staging directory may be renamed into place.
 		OwnsRoot:     filepath.Dir(m.root) == m.stage.Path("."),
 		IgnoreOwners: m.b.session.SingleUser,
 		FileMode:     0o666 &^ os.FileMode(m.b.umask),
+	}
+	if err := os.Mkdir(req.TempDir, 0o700); err != nil {
+		return 0, err
 	}
 	err := m.step("writing "+m.OutputName(), func() error {
 		_, err := output.Write(ctx, req)

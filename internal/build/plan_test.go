@@ -94,10 +94,13 @@ func TestPlanRefuses(t *testing.T) {
 		"packages of an extension": {func(i *config.Image) {
 			i.Format, i.BaseTrees, i.Packages = config.FormatSysext, nil, []string{"less"}
 		}, "Packages= in an extension needs BaseTrees="},
-		"missing base":        {func(i *config.Image) { i.BaseTrees = []string{"/nowhere/at/all"} }, "/nowhere/at/all does not exist"},
-		"disk image as base":  {func(i *config.Image) { i.BaseTrees = []string{"/proc/self/exe"} }, "disk image as base tree is not supported yet"},
-		"made too late":       {func(i *config.Image) {}, "which image late makes only later"},
-		"signature of a disk": {func(i *config.Image) { i.Format = config.FormatDisk; i.Verity = config.VeritySigned }, "for Format=disk, Verity=signed is not supported"},
+		"missing base":       {func(i *config.Image) { i.BaseTrees = []string{"/nowhere/at/all"} }, "/nowhere/at/all does not exist"},
+		"disk image as base": {func(i *config.Image) { i.BaseTrees = []string{"/proc/self/exe"} }, "disk image as base tree is not supported yet"},
+		"made too late":      {func(i *config.Image) {}, "which image late makes only later"},
+		"signature of a disk without verity": {func(i *config.Image) {
+			i.Format, i.Architecture, i.Verity = config.FormatDisk, "x86-64", config.VeritySigned
+			i.VerityKey, i.VerityCertificate = "/nowhere/key", "/nowhere/crt"
+		}, "Verity=signed needs a partition with Verity=signature"},
 		"signature without key": {func(i *config.Image) {
 			i.Format = config.FormatSysext
 			i.Architecture = "x86-64"
@@ -107,8 +110,8 @@ func TestPlanRefuses(t *testing.T) {
 			i.Format, i.Architecture, i.Verity = config.FormatSysext, "x86-64", config.VeritySigned
 			i.VerityKey, i.VerityCertificate = "/nowhere/key", "/nowhere/crt"
 		}, "/nowhere/key"},
-		"compressed disk":    {func(i *config.Image) { i.Format = config.FormatDisk; i.CompressOutput = config.CompressionZstd }, "for Format=disk, CompressOutput=zstd is not supported"},
-		"missing extra tree": {func(i *config.Image) { i.ExtraTrees = []config.Tree{{Source: "/nowhere"}} }, "/nowhere does not exist"},
+		"unknown compression": {func(i *config.Image) { i.Format, i.CompressOutput = config.FormatTar, config.CompressionLZ4 }, "CompressOutput= supports only none, zstd, xz, gz"},
+		"missing extra tree":  {func(i *config.Image) { i.ExtraTrees = []config.Tree{{Source: "/nowhere"}} }, "/nowhere does not exist"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			cfg := tutorial(t.TempDir())

@@ -7,12 +7,13 @@ import (
 
 	"github.com/mkosi-go/mkosi/internal/config"
 	"github.com/mkosi-go/mkosi/internal/host"
+	"github.com/mkosi-go/mkosi/internal/output"
 )
 
 // MissingProgram is a program that a build needs and this machine does not have.
 type MissingProgram struct {
 	Image   string // the first image that needs it
-	Purpose string // what for, such as "Format=disk"
+	Purpose string // what for, such as "Format=ext4"
 	Name    string // the program's
 	Package string // the distribution package that has it, called the same in all of them
 }
@@ -58,8 +59,8 @@ func programs(img *config.Image) []*MissingProgram {
 			&MissingProgram{img.Image, purpose, "apt-get", "apt"},
 			&MissingProgram{img.Image, purpose, "dpkg", "dpkg"})
 	}
-	if img.Format == config.FormatDisk {
-		list = append(list, &MissingProgram{img.Image, "Format=disk", "mke2fs", "e2fsprogs"})
+	for _, p := range output.Programs(img) {
+		list = append(list, &MissingProgram{img.Image, p.Purpose, p.Name, p.Package})
 	}
 	return list
 }

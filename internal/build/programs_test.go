@@ -12,7 +12,7 @@ import (
 )
 
 func TestPlanNamesMissingPrograms(t *testing.T) {
-	extension := &config.Image{Image: "files", Format: config.FormatSysext}
+	extension := &config.Image{Image: "files", Format: config.FormatSysext, Architecture: "x86-64"}
 	for name, tt := range map[string]struct {
 		change    func(*config.Config)
 		installed []string
@@ -23,8 +23,8 @@ func TestPlanNamesMissingPrograms(t *testing.T) {
 			{"base", "installing packages", "apt-get", "apt"},
 			{"base", "installing packages", "dpkg", "dpkg"},
 		}},
-		"no mke2fs": {func(c *config.Config) { c.Main().Format = config.FormatDisk }, []string{"apt-get", "dpkg"}, []MissingProgram{
-			{"main", "Format=disk", "mke2fs", "e2fsprogs"},
+		"no mke2fs": {func(c *config.Config) { c.Main().Format, c.Main().Architecture = config.FormatDisk, "x86-64" }, []string{"apt-get", "dpkg"}, []MissingProgram{
+			{"main", "Format=ext4", "mke2fs", "e2fsprogs"},
 		}},
 		"not needed for files": {func(c *config.Config) { c.Images = []*config.Image{extension} }, nil, nil},
 		"removing packages": {

@@ -46,7 +46,8 @@ func (m *image) runOnTree(ctx context.Context, argv []string) error {
 // runHostTool runs a program of the host that reads the tree and writes outputs, such as mkfs, with the paths that they
 // have outside.
 func (m *image) runHostTool(ctx context.Context, c program.Command) error {
-	cmd := m.hostCommand(c.Args, sandbox.BindReadOnly(m.root, m.root), sandbox.Bind(m.outputs(), m.outputs()))
+	cmd := m.hostCommand(c.Args, sandbox.BindReadOnly(m.root, m.root), sandbox.Bind(m.outputs(), m.outputs()),
+		sandbox.Bind(m.temporary(), m.temporary()))
 	cmd.Env = append(cmd.Env, c.Env...)
 	cmd.Stdin, cmd.Stdout = c.Stdin, c.Stdout
 	return m.b.run(ctx, m.Image.Image, cmd)

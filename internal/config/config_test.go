@@ -107,7 +107,10 @@ func TestUnsupported(t *testing.T) {
 		}
 	}
 	for _, tc := range []struct{ conf, setting string }{
-		{"[Output]\nFormat=tar", "Format"},
+		{"[Output]\nFormat=oci", "Format"},
+		{"[Output]\nFormat=tar\nCompressOutput=lz4", "CompressOutput"},
+		{"[Output]\nSplitArtifacts=partitions,tar\nCompressOutput=xz\nOutputSize=1G\nElTorito=yes", ""},
+		{"[Build]\nRepartOffline=no", ""},
 		{"[Distribution]\nDistribution=fedora", "Distribution"},
 		{"[Distribution]\nArchitecture=arm64", "Architecture"},
 		{"[Content]\nBuildScripts=file", ""},

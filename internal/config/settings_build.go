@@ -159,7 +159,7 @@ func buildSettings() []*Setting {
 			Help:    "write disk images without loop devices",
 			kind:    boolean,
 			Default: true,
-			built:   only("yes"),
+			built:   full, // loop devices are never used
 		},
 		{
 			Name: "History", Section: "Build", Scope: MainOnly, Long: "history",

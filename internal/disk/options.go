@@ -36,6 +36,12 @@ type Options struct {
 
 	// Root is the directory that CopyFiles= paths are relative to.
 	Root string
+	// GenerateFstab and GenerateCrypttab are paths in Root of the fstab(5) and
+	// crypttab(5) that the partitions' MountPoint= and EncryptedVolume= go to,
+	// before Root is read; empty means that nothing is written. AppendFstab
+	// says what becomes of a file that is there already: "no" is an error,
+	// "replace" replaces it, and "auto" only what was generated in it.
+	GenerateFstab, GenerateCrypttab, AppendFstab string
 	// Seed is what all identifiers are derived from, see DiskUUID and
 	// PartitionUUID. The zero value is a seed like any other.
 	Seed uuid.UUID

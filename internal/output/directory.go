@@ -8,9 +8,13 @@ import (
 )
 
 // writeDirectory makes the tree itself the output.
-func writeDirectory(ctx context.Context, r Request, path string) error {
-	if r.OwnsRoot {
-		return os.Rename(r.Root, path)
+func (w *packer) writeDirectory(ctx context.Context, path string) error {
+	if !w.OwnsRoot {
+		return tree.Copy(ctx, w.Root, path, tree.CopyOptions{IgnoreOwners: w.IgnoreOwners})
 	}
-	return tree.Copy(ctx, r.Root, path, tree.CopyOptions{IgnoreOwners: r.IgnoreOwners})
+	if err := os.Rename(w.Root, path); err != nil {
+		return err
+	}
+	w.Root = path
+	return nil
 }

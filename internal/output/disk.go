@@ -2,39 +2,189 @@ package output
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
 
 	"github.com/mkosi-go/mkosi/internal/disk"
+	"github.com/mkosi-go/mkosi/internal/disk/gpt"
 	"github.com/mkosi-go/mkosi/internal/disk/repart"
-	"github.com/mkosi-go/mkosi/resources"
 )
 
-// writeDisk writes the tree as a disk image with the partitions that an image without a boot loader has: one root
-// partition.
-func writeDisk(ctx context.Context, r Request, path string) error {
-	fsys, err := resources.Repart("disk")
+// bootTypes are the partitions that are filled last: the kernel in them may be told the root hash of another one.
+var bootTypes = []string{"esp", "xbootldr"}
+
+// writeDisk writes the tree as a disk image with the partitions of RepartDirectories=, or the built-in ones.
+func (w *packer) writeDisk(ctx context.Context, path string) error {
+	plan, err := planImage(w.Image)
 	if err != nil {
 		return err
 	}
-	defs, err := repart.ParseDefinitions(fsys, string(r.Image.Architecture))
+	opts, err := w.diskOptions(plan)
 	if err != nil {
 		return err
 	}
-	opts := r.diskOptions(path)
-	opts.Definitions = defs
-	_, err = disk.Build(ctx, opts)
-	return err
+	defer clear(opts.Passphrase)
+	opts.GenerateFstab, opts.GenerateCrypttab, opts.AppendFstab = "/etc/fstab", "/etc/crypttab", "auto"
+	boots := func(d repart.Definition) bool {
+		return d.Type.Role == repart.RoleESP || d.Type.Role == repart.RoleXBOOTLDR
+	}
+	if !slices.ContainsFunc(plan.Definitions, boots) {
+		return w.finishImage(ctx, plan, path, func(raw string) (*disk.Result, error) {
+			opts.Path = raw
+			return disk.Build(ctx, opts)
+		})
+	}
+	return w.finishImage(ctx, plan, path, func(raw string) (*disk.Result, error) {
+		opts.Path = raw
+		return buildTwice(ctx, opts, plan.elTorito)
+	})
 }
 
-func (r Request) diskOptions(path string) disk.Options {
+// buildTwice writes an image without its boot partitions, and then these.
+func buildTwice(ctx context.Context, opts disk.Options, elTorito *disk.ElTorito) (*disk.Result, error) {
+	first := opts
+	first.Defer = slices.Concat(opts.Defer, bootTypes)
+	done, err := disk.Build(ctx, first)
+	if err != nil {
+		return nil, err
+	}
+	opts.Existing, opts.ElTorito = true, elTorito
+	opts.GenerateFstab, opts.GenerateCrypttab, opts.AppendFstab = "", "", ""
+	result, err := disk.Build(ctx, opts)
+	if err != nil {
+		return nil, err
+	}
+	for i, p := range result.Partitions {
+		for _, q := range done.Partitions {
+			if q.File == p.File && p.RootHash == nil {
+				result.Partitions[i].RootHash = q.RootHash
+			}
+		}
+	}
+	return result, nil
+}
+
+// writeExtension writes a system or configuration extension or a portable service: the tree as erofs, its dm-verity
+// hashes, and the signature of their root hash.
+func (w *packer) writeExtension(ctx context.Context, path string) error {
+	plan, err := planImage(w.Image)
+	if err != nil {
+		return err
+	}
+	if plan.ignored {
+		w.warn("mkosi.repart/ is not for Format=%s and is ignored; RepartDirectories=mkosi.repart uses it", w.Image.Format)
+	}
+	opts, err := w.diskOptions(plan)
+	if err != nil {
+		return err
+	}
+	defer clear(opts.Passphrase)
+	return w.finishImage(ctx, plan, path, func(raw string) (*disk.Result, error) {
+		opts.Path = raw
+		return disk.Build(ctx, opts)
+	})
+}
+
+// diskOptions are those of every image.
+func (w *packer) diskOptions(plan *imagePlan) (disk.Options, error) {
 	opts := disk.Options{
-		Path:            path,
-		Root:            r.Root,
-		Seed:            r.Image.Seed,
-		SourceDateEpoch: r.Image.SourceDateEpoch,
-		Run:             r.Run,
+		Definitions:     plan.Definitions,
+		Defer:           plan.Defer,
+		Key:             plan.key,
+		Certificate:     plan.certificate,
+		Root:            w.Root,
+		Seed:            w.Image.Seed,
+		SourceDateEpoch: w.Image.SourceDateEpoch,
+		TempDir:         w.TempDir,
+		Warn:            w.Warn,
+		Run:             w.Run,
 	}
-	if r.Image.SectorSize != nil {
-		opts.SectorSize = *r.Image.SectorSize
+	if w.Image.SectorSize != nil {
+		opts.SectorSize = *w.Image.SectorSize
 	}
-	return opts
+	env, err := w.Image.ReadEnvironment()
+	if err != nil {
+		return opts, err
+	}
+	opts.Getenv = func(name string) string { return env[name] }
+	opts.Passphrase, err = plan.readPassphrase(w)
+	return opts, err
+}
+
+// finishImage has an image built, splits its partitions off, and gives it its final size and compression.
+func (w *packer) finishImage(ctx context.Context, plan *imagePlan, path string, build func(raw string) (*disk.Result, error)) error {
+	raw := path
+	if w.compression().Extension() != "" {
+		raw = filepath.Join(w.TempDir, w.Image.UncompressedName())
+	}
+	result, err := build(raw)
+	if err != nil {
+		return err
+	}
+	w.definitions, w.Partitions = plan.files, result.Partitions
+	if err := w.splitPartitions(ctx, raw); err != nil {
+		return err
+	}
+	if err := w.resize(raw, result); err != nil {
+		return err
+	}
+	if raw == path {
+		return nil
+	}
+	f, err := os.Open(raw)
+	if err != nil {
+		return err
+	}
+	fi, err := f.Stat()
+	if err == nil {
+		err = w.copySection(ctx, path, f, 0, fi.Size())
+	}
+	return errors.Join(err, f.Close(), os.Remove(raw))
+}
+
+// resize enlarges an image to OutputSize=.
+func (w *packer) resize(path string, result *disk.Result) error {
+	if w.Image.OutputSize == nil {
+		return nil
+	}
+	sector := int64(result.SectorSize)
+	size := (*w.Image.OutputSize + sector - 1) / sector * sector
+	if size < result.Size {
+		w.warn("the image takes %d bytes and stays larger than OutputSize=", result.Size)
+		return nil
+	}
+	if err := enlarge(path, size, result.SectorSize); err != nil {
+		return fmt.Errorf("enlarging the image to OutputSize=: %w", err)
+	}
+	return nil
+}
+
+// enlarge makes the disk of a finished image larger. The partitions stay as they are, the backup of their table moves to
+// the new end.
+func enlarge(path string, size int64, sectorSize int) (err error) {
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	fi, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	found, err := gpt.Read(f, fi.Size(), sectorSize)
+	if err != nil {
+		return err
+	}
+	t := found.Table
+	old := int64(t.Sectors-t.TailSectors()) * int64(sectorSize)
+	// What is cut off reads as zeros afterwards.
+	if err := errors.Join(f.Truncate(old), f.Truncate(size)); err != nil {
+		return err
+	}
+	t.Sectors = uint64(size) / uint64(sectorSize)
+	t.LastUsable = t.Sectors - t.TailSectors() - 1
+	return t.WriteTo(f)
 }

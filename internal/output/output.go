@@ -11,7 +11,9 @@ import (
 	"path/filepath"
 
 	"github.com/mkosi-go/mkosi/internal/config"
+	"github.com/mkosi-go/mkosi/internal/disk"
 	"github.com/mkosi-go/mkosi/internal/disk/program"
+	"github.com/mkosi-go/mkosi/internal/disk/repart"
 )
 
 // Request says what to pack.
@@ -25,58 +27,121 @@ type Request struct {
 	Dir string
 	// OwnsRoot says that Root lies on Dir's file system and may be moved away.
 	OwnsRoot bool
+	// TempDir is a private directory on Dir's file system for what is needed only until the outputs are finished.
+	TempDir string
 	// IgnoreOwners says that files cannot be given to other users.
 	IgnoreOwners bool
 	// FileMode are the permissions of outputs that are files, unless OutputMode= says otherwise.
 	FileMode os.FileMode
-	// Run runs a program of the host on paths in Root and Dir.
+	// Run runs a program of the host on paths in Root, Dir and TempDir.
 	Run program.RunFunc
+	// Warn is called with what the user should know of and that is no reason to stop; nil means that nobody listens.
+	Warn func(text string)
 }
 
-// Write packs the tree and returns the names of the outputs in Dir, the main one first.
-func Write(ctx context.Context, r Request) ([]string, error) {
-	var write func(context.Context, Request, string) error
+// Result is what Write made.
+type Result struct {
+	// Names are those of the outputs in Dir: the main one, the link to it if there is one, and what was split off.
+	Names []string
+	// Partitions are those of a disk image, in the order of their definitions.
+	Partitions []disk.Partition
+}
+
+// RootHash returns the verity root hash of the partition that is mounted as the root, or else of that with /usr; nil when
+// there is none. Both is what NAME.roothash holds.
+func (r *Result) RootHash() []byte {
+	for _, role := range []repart.Role{repart.RoleRoot, repart.RoleUsr} {
+		for _, p := range r.Partitions {
+			if p.Type.Role == role && p.RootHash != nil {
+				return p.RootHash
+			}
+		}
+	}
+	return nil
+}
+
+// Write packs the tree.
+func Write(ctx context.Context, r Request) (*Result, error) {
+	w := &packer{Request: r}
+	var write func(context.Context, string) error
 	switch r.Image.Format {
 	case config.FormatDirectory:
-		write = writeDirectory
-	case config.FormatCPIO:
-		write = writeCPIO
+		write = w.writeDirectory
+	case config.FormatCPIO, config.FormatTar:
+		write = w.writeArchive
 	case config.FormatDisk:
-		write = writeDisk
-	case config.FormatSysext, config.FormatConfext:
-		write = writeExtension
+		write = w.writeDisk
+	case config.FormatESP:
+		write = w.writeESP
+	case config.FormatSysext, config.FormatConfext, config.FormatPortable:
+		write = w.writeExtension
 	default:
 		return nil, fmt.Errorf("the output format %s is not supported yet", r.Image.Format)
 	}
 	name := r.Image.OutputName()
-	path := filepath.Join(r.Dir, name)
-	// A script may have made it, as a link to a file outside, say.
-	if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("writing %s: %w", name, cmp.Or(err, errors.New("a script has left a file of that name in $OUTPUTDIR")))
-	}
-	if err := write(ctx, r, path); err != nil {
+	path, err := w.place(name)
+	if err != nil {
 		return nil, fmt.Errorf("writing %s: %w", name, err)
 	}
-	if err := r.setMode(path); err != nil {
-		return nil, fmt.Errorf("setting the mode of %s: %w", name, err)
+	if err := write(ctx, path); err != nil {
+		return nil, fmt.Errorf("writing %s: %w", name, err)
 	}
-	names := []string{name}
 	if link := r.Image.SymlinkName(); link != "" {
-		if err := os.Symlink(name, filepath.Join(r.Dir, link)); err != nil {
+		path, err := w.place(link)
+		if err == nil {
+			err = os.Symlink(name, path)
+		}
+		if err != nil {
 			return nil, fmt.Errorf("linking %s: %w", link, err)
 		}
-		names = append(names, link)
 	}
-	return names, nil
+	if err := w.split(ctx); err != nil {
+		return nil, err
+	}
+	return &w.Result, w.setModes()
 }
 
-// setMode gives an output its permissions. A directory is a tree, whose own are part of it.
-func (r *Request) setMode(path string) error {
-	if r.Image.Format == config.FormatDirectory {
-		return nil
+// packer is one call of Write.
+type packer struct {
+	Request
+	Result
+	// definitions are the files that the partitions of a disk image were made from.
+	definitions fs.FS
+}
+
+// place returns the path of a new output.
+func (w *packer) place(name string) (string, error) {
+	path := filepath.Join(w.Dir, name)
+	// A script may have made it, as a link to a file outside, say.
+	if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
+		return "", cmp.Or(err, errors.New("there is a file of that name in $OUTPUTDIR already, which a script has left or another output has"))
 	}
-	if mode := r.Image.OutputMode; mode != nil {
-		return os.Chmod(path, os.FileMode(*mode))
+	w.Names = append(w.Names, name)
+	return path, nil
+}
+
+// warn tells the user something.
+func (w *packer) warn(format string, args ...any) {
+	if w.Warn != nil {
+		w.Warn(fmt.Sprintf(format, args...))
 	}
-	return os.Chmod(path, r.FileMode)
+}
+
+// setModes gives the outputs that are files their permissions. A directory is a tree, whose own are part of it.
+func (w *packer) setModes() error {
+	mode := w.FileMode
+	if m := w.Image.OutputMode; m != nil {
+		mode = os.FileMode(*m)
+	}
+	for _, name := range w.Names {
+		path := filepath.Join(w.Dir, name)
+		fi, err := os.Lstat(path)
+		if err == nil && fi.Mode().IsRegular() {
+			err = os.Chmod(path, mode)
+		}
+		if err != nil {
+			return fmt.Errorf("setting the mode of %s: %w", name, err)
+		}
+	}
+	return nil
 }

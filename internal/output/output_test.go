@@ -15,8 +15,8 @@ import (
 func request(t *testing.T, img config.Image) Request {
 	t.Helper()
 	dir := t.TempDir()
-	r := Request{Image: &img, Root: filepath.Join(dir, "root"), Dir: filepath.Join(dir, "outputs"), FileMode: 0o644, OwnsRoot: true, IgnoreOwners: true}
-	for _, d := range []string{r.Root, r.Dir} {
+	r := Request{Image: &img, Root: filepath.Join(dir, "root"), Dir: filepath.Join(dir, "outputs"), TempDir: filepath.Join(dir, "temporary"), FileMode: 0o644, OwnsRoot: true, IgnoreOwners: true}
+	for _, d := range []string{r.Root, r.Dir, r.TempDir} {
 		if err := os.Mkdir(d, 0o755); err != nil {
 			t.Fatal(err)
 		}
@@ -46,10 +46,11 @@ func TestWrite(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			r := request(t, test.img)
-			names, err := Write(t.Context(), r)
-			if err != nil || !slices.Equal(names, test.names) {
-				t.Fatalf("got %v, %v, want %v", names, err, test.names)
+			result, err := Write(t.Context(), r)
+			if err != nil || !slices.Equal(result.Names, test.names) {
+				t.Fatalf("got %+v, %v, want %v", result, err, test.names)
 			}
+			names := result.Names
 			fi, err := os.Lstat(filepath.Join(r.Dir, names[0]))
 			if err != nil || fi.Mode().Perm() != test.mode {
 				t.Errorf("%s: %v, %v, want mode %v", names[0], fi, err, test.mode)
@@ -69,15 +70,14 @@ func TestWriteRefuses(t *testing.T) {
 		img  config.Image
 		want string
 	}{
-		{config.Image{Format: config.FormatTar, Output: "image"}, "format tar is not supported yet"},
 		{config.Image{Format: config.FormatUKI, Output: "image"}, "format uki is not supported yet"},
-		{config.Image{Format: config.FormatCPIO, Output: "image", CompressOutput: config.CompressionXZ}, "CompressOutput=xz is not supported yet"},
+		{config.Image{Format: config.FormatCPIO, Output: "image", CompressOutput: config.CompressionLZ4}, "CompressOutput=lz4 is not supported"},
 		{config.Image{Format: config.FormatSysext, Output: "image", Architecture: "x86-64", Verity: config.VeritySigned}, "genkey"},
 	} {
 		r := request(t, test.img)
-		names, err := Write(t.Context(), r)
-		if err == nil || !strings.Contains(err.Error(), test.want) || names != nil {
-			t.Errorf("%s: got %v, %v", test.img.Format, names, err)
+		result, err := Write(t.Context(), r)
+		if err == nil || !strings.Contains(err.Error(), test.want) || result != nil {
+			t.Errorf("%s: got %v, %v", test.img.Format, result, err)
 		}
 	}
 }
@@ -89,9 +89,9 @@ func TestExtensionPartitions(t *testing.T) {
 		want   int
 	}{{config.VerityAuto, 1}, {config.VerityDisabled, 1}, {config.VerityHash, 2}, {config.VerityDefer, 3}} {
 		r := request(t, config.Image{Format: config.FormatSysext, Output: "image", Architecture: "x86-64", Verity: test.verity})
-		opts := r.diskOptions("image.raw")
-		if err := planExtension(r.Image, &opts); err != nil || len(opts.Definitions) != test.want {
-			t.Errorf("Verity=%s has %d partitions (%v), want %d", test.verity, len(opts.Definitions), err, test.want)
+		plan, err := planImage(r.Image)
+		if err != nil || len(plan.Definitions) != test.want {
+			t.Errorf("Verity=%s: got %+v, %v, want %d partitions", test.verity, plan, err, test.want)
 		}
 	}
 }

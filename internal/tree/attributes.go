@@ -108,6 +108,22 @@ func Xattrs(path string) (string, error) {
 	return text, nil
 }
 
+// ReadXattrs returns the extended attributes of the file at path, which is not
+// followed if it is a link, by their names; nil for none.
+func ReadXattrs(path string) (map[string][]byte, error) {
+	names, err := listXattrs(path, false)
+	if err != nil || len(names) == 0 {
+		return nil, err
+	}
+	xattrs := make(map[string][]byte, len(names))
+	for _, name := range names {
+		if xattrs[name], err = getXattr(path, name, false); err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+	}
+	return xattrs, nil
+}
+
 // listXattrs returns the names of a file's extended attributes, sorted as the
 // kernel has them. A file system without any has none.
 func listXattrs(file string, follow bool) ([]string, error) {
