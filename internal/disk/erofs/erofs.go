@@ -24,6 +24,7 @@ import (
 	"math"
 	"os"
 	"runtime"
+	"slices"
 
 	"github.com/google/uuid"
 	"golang.org/x/sync/errgroup"
@@ -70,6 +71,10 @@ type Options struct {
 	// BuildTime is when it was made, in seconds since 1970. Files that were
 	// last modified at this very time take less space.
 	BuildTime int64
+	// FixedTime has all files last modified at BuildTime.
+	FixedTime bool
+	// AllRoot has all files owned by root.
+	AllRoot bool
 
 	// Compression is how the content of files is stored.
 	Compression Compression
@@ -128,6 +133,7 @@ func Plan(ctx context.Context, tree content.Tree, o Options) (_ *Image, err erro
 		return nil, err
 	}
 	im := &Image{options: o, packedEnd: 1}
+	tree = o.adjust(tree)
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, im.Close())
@@ -172,6 +178,24 @@ func (o *Options) complete() error {
 		return fmt.Errorf("chunks of %d bytes are not a multiple of %d between %d and %d", o.ChunkSize, BlockSize, minChunkSize, maxChunkSize)
 	}
 	return nil
+}
+
+// adjust returns the tree with what the options say about all files.
+func (o *Options) adjust(tree content.Tree) content.Tree {
+	if !o.FixedTime && !o.AllRoot {
+		return tree
+	}
+	tree = slices.Clone(tree)
+	for i := range tree {
+		e := &tree[i]
+		if o.FixedTime {
+			e.Mtime, e.MtimeNsec = o.BuildTime, 0
+		}
+		if o.AllRoot {
+			e.UID, e.GID = 0, 0
+		}
+	}
+	return tree
 }
 
 // Size is the size of the file system in bytes.

@@ -57,8 +57,11 @@ func (n *node) where() uint32 {
 		}
 		return count
 	}
-	if t := e.Type(); t == unix.S_IFCHR || t == unix.S_IFBLK {
+	if isDevice(e.Type()) {
 		return e.Minor&0xff | e.Major<<8 | e.Minor&^0xff<<12
 	}
 	return n.block
 }
+
+// isDevice reports whether files of a type have a device number.
+func isDevice(t uint32) bool { return t == unix.S_IFCHR || t == unix.S_IFBLK }

@@ -16,6 +16,8 @@ const (
 	compatChecksum = 1 << 0
 	compatMtime    = 1 << 1
 
+	compatPlainPrefixes = 1 << 4 // prefixes for attribute names lie in the image itself
+
 	incompatPaddedFront  = 1 << 0 // the zeros of compressed units come first
 	incompatConfigs      = 1 << 1 // settings of the algorithms, units of many blocks
 	incompatChunks       = 1 << 2 // files made of chunks
