@@ -3,6 +3,7 @@ package eltorito
 import (
 	"bytes"
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"io"
@@ -138,16 +139,24 @@ func TestReadInfoRefuses(t *testing.T) {
 	}
 }
 
+// FuzzReadInfo changes bytes of the descriptors, three bytes of input each, the
+// first two of which say where.
 func FuzzReadInfo(f *testing.F) {
-	d := make(disk, End)
-	if err := Write(d, options()); err != nil {
+	sample := make(disk, End)
+	if err := Write(sample, options()); err != nil {
 		f.Fatal(err)
 	}
-	f.Add([]byte(d))
-	f.Fuzz(func(t *testing.T, b []byte) {
-		info, err := ReadInfo(bytes.NewReader(b), int64(len(b)))
-		if err == nil && info.Offset >= int64(len(b)) {
-			t.Errorf("%+v of %d bytes", info, len(b))
+	f.Add(int64(1<<30), []byte{})
+	f.Add(int64(End), []byte{71, 8, 20})
+	f.Fuzz(func(t *testing.T, size int64, changes []byte) {
+		d := bytes.Clone(sample)
+		for ; len(changes) >= 3; changes = changes[3:] {
+			if at := 16*SectorSize + int(binary.LittleEndian.Uint16(changes)); at < len(d) {
+				d[at] = changes[2]
+			}
+		}
+		if info, err := ReadInfo(bytes.NewReader(d), size); err == nil && info.Offset >= size {
+			t.Errorf("%+v of %d bytes", info, size)
 		}
 	})
 }

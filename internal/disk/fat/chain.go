@@ -75,6 +75,11 @@ func (r *reader) chain(first uint32, limit int64) (runs []run, whole bool, err e
 	}
 	cluster := first
 	for range limit {
+		if cluster%(1<<16) == 0 {
+			if err := r.ctx.Err(); err != nil {
+				return nil, false, err
+			}
+		}
 		i, bit := cluster/64, uint64(1)<<(cluster%64)
 		if r.taken[i]&bit != 0 {
 			return nil, false, fmt.Errorf("cluster %d belongs to two files, or twice to one", cluster)

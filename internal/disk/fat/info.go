@@ -129,8 +129,8 @@ func decodeVolume(b []byte) (*volume, error) {
 		return nil, fmt.Errorf("the FAT%d file system has %d clusters, which are more than there can be", v.bits, v.clusters)
 	case (v.clusters+firstCluster)*int64(v.bits) > v.table*v.sector*8:
 		return nil, errors.New("the file allocation table is too small for the file system")
-	case old && v.root == 0:
-		return nil, errors.New("the FAT file system has no root folder")
+	case old != (v.root > 0): // those of a FAT32 have clusters
+		return nil, errors.New("the root folder of the FAT file system has a wrong size")
 	}
 	return v, nil
 }

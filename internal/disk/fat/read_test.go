@@ -58,6 +58,7 @@ func TestReadRefuses(t *testing.T) {
 		"too large":        {func(d disk) { le.PutUint16(d[19:], 0xffff); le.PutUint32(d[36:], 600) }, "only"},
 		"no clusters":      {func(d disk) { d[16] = 255 }, "no clusters"},
 		"small table":      {func(d disk) { le.PutUint16(d[19:], 0); le.PutUint32(d[32:], 60000); le.PutUint32(d[36:], 1) }, "too small"},
+		"entries in front": {func(d disk) { le.PutUint16(d[17:], 16) }, "wrong size"},
 		"no root":          {func(d disk) { le.PutUint32(d[44:], 0) }, "first cluster is 0"},
 		"root elsewhere":   {func(d disk) { le.PutUint32(d[44:], 1<<30) }, "which there is not"},
 		"loop":             {func(d disk) { setLink(d, 7, 6) }, ""}, // the file ends before
@@ -181,12 +182,13 @@ func (z zeroPadded) ReadAt(p []byte, off int64) (int, error) {
 	return len(p), nil
 }
 
-// FuzzRead reads anything: there must be no panic and no endless loop, and what
-// is read is a tree.
+// FuzzRead changes bytes of small file systems, three bytes of input each, the
+// first two of which say where: there must be no panic and no endless loop, and
+// what is read is a tree.
 func FuzzRead(f *testing.F) {
-	for _, bits := range []int{12, 16, 32} {
-		o := Options{Bits: bits, SectorSize: 512}
-		im, err := Plan(content.Tree{dir(""), dir("d"), file("d/in a folder", 1000), file("one", 600)}, o)
+	var samples [][]byte
+	for i, bits := range []int{12, 16, 32} {
+		im, err := Plan(content.Tree{dir(""), dir("d"), file("d/in a folder", 1000), file("one", 600)}, Options{Bits: bits, SectorSize: 512})
 		if err != nil {
 			f.Fatal(err)
 		}
@@ -194,11 +196,18 @@ func FuzzRead(f *testing.F) {
 		if err := im.Write(f.Context(), d, im.Size()); err != nil {
 			f.Fatal(err)
 		}
-		f.Add([]byte(bytes.TrimRight(d, "\x00")))
+		samples = append(samples, bytes.TrimRight(d, "\x00")) // the rest is zero
+		f.Add(byte(i), []byte{})
+		f.Add(byte(i), []byte{13, 0, 1, 44, 0, 3})
 	}
-	f.Fuzz(func(t *testing.T, b []byte) {
+	f.Fuzz(func(t *testing.T, sample byte, changes []byte) {
 		const size = 16 << 20
-		r := zeroPadded(b)
+		r := zeroPadded(bytes.Clone(samples[int(sample)%len(samples)]))
+		for ; len(changes) >= 3; changes = changes[3:] {
+			if at := int(binary.LittleEndian.Uint16(changes)); at < len(r) {
+				r[at] = changes[2]
+			}
+		}
 		if _, err := ReadInfo(r, size); err != nil {
 			return
 		}
