@@ -19,24 +19,35 @@ func imageCommands() map[string]func(ts *testscript.TestScript, neg bool, args [
 	return map[string]func(ts *testscript.TestScript, neg bool, args []string){"disk-image": diskImage, "flip-byte": flipByte}
 }
 
-// diskImage makes a disk: disk-image FILE DEFINITIONS TREE [DIRECTORY], the last with the key that signs.
+// diskImage makes a disk: disk-image FILE TREE has an ESP with what is in efi of the tree, and an empty partition;
+// with a directory behind it, what is in usr and its hashes, signed with the key in the directory.
 func diskImage(ts *testscript.TestScript, _ bool, args []string) {
-	if len(args) < 3 {
-		ts.Fatalf("usage: disk-image FILE DEFINITIONS TREE [DIRECTORY]")
+	if len(args) < 2 {
+		ts.Fatalf("usage: disk-image FILE TREE [DIRECTORY]")
 	}
-	definitions, err := repart.ParseDefinitions(os.DirFS(ts.MkAbs(args[1])), "x86-64")
-	ts.Check(err)
-	epoch := int64(1700000000)
+	epoch, size := int64(1700000000), uint64(1<<20)
 	o := disk.Options{
-		Path: ts.MkAbs(args[0]), Definitions: definitions, Root: ts.MkAbs(args[2]), SourceDateEpoch: &epoch,
+		Path: ts.MkAbs(args[0]), Root: ts.MkAbs(args[1]), SourceDateEpoch: &epoch, SectorSize: 512,
 		Seed: uuid.MustParse("3d30965a-0981-46f6-a67a-9c6bc38538e6"),
 	}
-	if len(args) > 3 {
-		dir := ts.MkAbs(args[3])
+	if len(args) > 2 {
+		plan, err := disk.PlanExtension("sysext", "x86-64", disk.VeritySigned, true)
+		ts.Check(err)
+		o.Definitions, o.Defer = plan.Definitions, plan.Defer
+		dir := ts.MkAbs(args[2])
 		o.Key, o.Certificate, err = keys.LoadPair(filepath.Join(dir, "mkosi.key"), filepath.Join(dir, "mkosi.crt"))
 		ts.Check(err)
+	} else {
+		esp, err := repart.ParsePartitionType("esp", "")
+		ts.Check(err)
+		generic, err := repart.ParsePartitionType("linux-generic", "")
+		ts.Check(err)
+		o.Definitions = []repart.Definition{
+			{File: "10-esp.conf", Type: esp, Format: repart.FormatVFAT, CopyFiles: []repart.CopyFiles{{Source: "/efi", Target: "/"}}, SizeMin: &size, SizeMax: &size},
+			{File: "20-scratch.conf", Type: generic, Label: "scratch", SizeMin: &size, SizeMax: &size},
+		}
 	}
-	_, err = disk.Build(context.Background(), o)
+	_, err := disk.Build(context.Background(), o)
 	ts.Check(err)
 }
 

@@ -4,8 +4,10 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/mkosi-go/mkosi/internal/disk/content"
+	"github.com/mkosi-go/mkosi/internal/disk/erofs"
 	"github.com/mkosi-go/mkosi/internal/disk/ext4"
 	"github.com/mkosi-go/mkosi/internal/disk/fat"
 	"github.com/mkosi-go/mkosi/internal/disk/squashfs"
@@ -21,6 +23,15 @@ func describeFileSystem(r io.ReaderAt, size int64, format Format) (*FileSystem, 
 			return nil, format, err
 		}
 		return &FileSystem{Label: in.Label, UUID: in.UUID.String(), Size: in.Size, Free: &in.Free, BlockSize: in.BlockSize, Features: in.Features}, Format(in.Kind), nil
+	case FormatErofs:
+		in, err := erofs.ReadInfo(r, size)
+		if err != nil {
+			return nil, format, err
+		}
+		return &FileSystem{
+			Label: in.Label, UUID: in.UUID.String(), Size: in.Size, BlockSize: int64(in.BlockSize),
+			Compression: strings.Join(in.Algorithms, ", "), Features: in.Features,
+		}, format, nil
 	case FormatVFAT:
 		in, err := fat.ReadInfo(r, size)
 		if err != nil {
@@ -46,6 +57,8 @@ func readTree(ctx context.Context, r io.ReaderAt, size int64, format Format) (co
 	switch format {
 	case FormatExt:
 		return ext4.Read(ctx, r, size)
+	case FormatErofs:
+		return erofs.Read(ctx, r, size)
 	case FormatVFAT:
 		return fat.Read(ctx, r, size)
 	case FormatSquashfs:

@@ -202,7 +202,7 @@ type Program struct {
 	// Path is where it is in its file system.
 	Path string `json:",omitempty"`
 	// Architecture is that of its code, such as "x86-64".
-	Architecture string
+	Architecture string `json:",omitempty"`
 	// UKI says that it is a unified kernel image: it has a kernel in it.
 	UKI      bool
 	Size     int64
