@@ -11,6 +11,7 @@ import (
 	"github.com/mkosi-go/mkosi/internal/disk/ext4"
 	"github.com/mkosi-go/mkosi/internal/disk/fat"
 	"github.com/mkosi-go/mkosi/internal/disk/squashfs"
+	"github.com/mkosi-go/mkosi/internal/disk/xfs"
 )
 
 // describeFileSystem reads what a file system says of itself, and which format
@@ -41,6 +42,12 @@ func describeFileSystem(r io.ReaderAt, size int64, format Format) (*FileSystem, 
 			Label: in.Label, UUID: fmt.Sprintf("%04X-%04X", in.VolumeID>>16, in.VolumeID&0xffff), Size: in.Size, BlockSize: in.ClusterSize,
 			Features: []string{fmt.Sprintf("FAT%d", in.Bits)},
 		}, format, nil
+	case FormatXFS:
+		in, err := xfs.ReadInfo(r, size)
+		if err != nil {
+			return nil, format, err
+		}
+		return &FileSystem{Label: in.Label, UUID: in.UUID.String(), Size: in.Size, Free: &in.Free, BlockSize: in.BlockSize, Features: in.Features}, format, nil
 	case FormatSquashfs:
 		in, err := squashfs.ReadInfo(r, size)
 		if err != nil {
@@ -63,6 +70,8 @@ func readTree(ctx context.Context, r io.ReaderAt, size int64, format Format) (co
 		return fat.Read(ctx, r, size)
 	case FormatSquashfs:
 		return squashfs.Read(ctx, r, size)
+	case FormatXFS:
+		return xfs.Read(ctx, r, size)
 	}
 	return nil, fmt.Errorf("the files of %s are not read", format)
 }

@@ -4,7 +4,6 @@ package contenttest
 
 import (
 	"bytes"
-	"compress/gzip"
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
@@ -16,6 +15,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/klauspost/compress/zstd"
 
 	"github.com/mkosi-go/mkosi/internal/disk/content"
 	"github.com/mkosi-go/mkosi/internal/fuzztest"
@@ -26,18 +26,19 @@ type ReadFunc func(ctx context.Context, r io.ReaderAt, size int64) (content.Tree
 
 var update = flag.Bool("update", false, "write what images are compared with")
 
-// Image returns the image in testdata/NAME.gz.
+// Image returns the image in testdata/NAME.zst.
 func Image(t testing.TB, name string) []byte {
 	t.Helper()
-	f, err := os.Open(filepath.Join("testdata", name+".gz"))
+	f, err := os.Open(filepath.Join("testdata", name+".zst"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	z, err := gzip.NewReader(f)
+	z, err := zstd.NewReader(f)
 	if err != nil {
 		t.Fatal(err)
 	}
+	defer z.Close()
 	b, err := io.ReadAll(z)
 	if err != nil {
 		t.Fatal(err)
@@ -45,7 +46,7 @@ func Image(t testing.TB, name string) []byte {
 	return b
 }
 
-// Golden compares what a reader finds in the image testdata/NAME.gz with
+// Golden compares what a reader finds in the image testdata/NAME.zst with
 // testdata/NAME.txt.
 func Golden(t *testing.T, name string, read ReadFunc) {
 	t.Helper()
