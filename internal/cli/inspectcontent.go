@@ -39,10 +39,14 @@ func (d *describer) describe(c *inspect.Content) []field {
 		if f.BlockSize > 0 {
 			size += ", blocks of " + ui.Bytes(f.BlockSize)
 		}
-		add("File system", string(c.Format)+", "+size)
+		kind := string(c.Format)
+		if f.Kind != "" && f.Kind != kind {
+			kind = fmt.Sprintf("%s (%s)", kind, f.Kind)
+		}
+		add("File system", kind+", "+size)
 		add("Label", f.Label)
 		add("UUID", f.UUID)
-		add("Compression", f.Compression)
+		add("Compression", strings.Join(f.Compression, ", "))
 		for i, line := range wrap(f.Features, 90) {
 			add([]string{"Features", ""}[min(i, 1)], line)
 		}

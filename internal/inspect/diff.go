@@ -255,9 +255,9 @@ func (d *differ) contents(a, b piece) ([]Field, *TreeDiff, error) {
 	}
 	var f fields
 	d.describe(&f, a.content, b.content)
-	if a.content.source.isFileSystem() && b.content.source.isFileSystem() {
-		x, errA := readTree(d.ctx, a.r, a.size, a.content.source)
-		y, errB := readTree(d.ctx, b.r, b.size, b.content.source)
+	if a.content.Format.isFileSystem() && b.content.Format.isFileSystem() {
+		x, errA := readTree(d.ctx, a.r, a.size, a.content.Format)
+		y, errB := readTree(d.ctx, b.r, b.size, b.content.Format)
 		if errA == nil && errB == nil {
 			tree, err := d.trees(x, y)
 			if err == nil && tree == nil && len(f) == 0 && !d.ignore.Layout {
@@ -300,11 +300,12 @@ func isBookkeeping(f Format) bool {
 func (d *differ) describe(f *fields, a, b *Content) {
 	f.add("format", string(a.Format), string(b.Format))
 	if x, y := a.FileSystem, b.FileSystem; x != nil && y != nil {
+		f.add("kind", x.Kind, y.Kind)
 		f.add("file system label", x.Label, y.Label)
 		if !d.ignore.UUID {
 			f.add("file system UUID", x.UUID, y.UUID)
 		}
-		f.add("compression", x.Compression, y.Compression)
+		f.add("compression", strings.Join(x.Compression, " "), strings.Join(y.Compression, " "))
 		if !d.ignore.Layout {
 			f.add("file system size", fmt.Sprint(x.Size), fmt.Sprint(y.Size))
 			f.add("block size", fmt.Sprint(x.BlockSize), fmt.Sprint(y.BlockSize))
@@ -380,9 +381,9 @@ func (d *differ) whole(c *Comparison, a, b side) error {
 		c.Fields, c.Tree, err = d.contents(x, y)
 		return err
 	case treeA == nil:
-		treeA, err = readTree(d.ctx, x.r, x.size, x.content.source)
+		treeA, err = readTree(d.ctx, x.r, x.size, x.content.Format)
 	case treeB == nil:
-		treeB, err = readTree(d.ctx, y.r, y.size, y.content.source)
+		treeB, err = readTree(d.ctx, y.r, y.size, y.content.Format)
 	}
 	if err != nil {
 		return err
@@ -403,7 +404,7 @@ func (d *differ) mainPiece(s side) (piece, content.Tree, error) {
 	var found []*Partition
 	for i := range s.Partitions {
 		p := &s.Partitions[i]
-		if !p.Content.source.isFileSystem() {
+		if !p.Content.Format.isFileSystem() {
 			continue
 		}
 		if strings.HasPrefix(p.Type, "root-") {

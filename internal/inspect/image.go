@@ -97,14 +97,12 @@ type Content struct {
 	Bytes int64 `json:",omitempty"`
 	// Problem is why not all of it could be read.
 	Problem string `json:",omitempty"`
-
-	// source is the format as it was detected: that of all ext file systems is
-	// FormatExt.
-	source Format
 }
 
 // FileSystem is what a file system says of itself.
 type FileSystem struct {
+	// Kind tells variants of the format apart, such as "ext2" or "FAT32".
+	Kind  string `json:",omitempty"`
 	Label string `json:",omitempty"`
 	// UUID is in the form of the file system: vfat has eight digits.
 	UUID string `json:",omitempty"`
@@ -113,7 +111,7 @@ type FileSystem struct {
 	Free      *int64 `json:",omitempty"`
 	BlockSize int64  `json:",omitempty"`
 	// Compression is what its files are compressed with, as far as it says.
-	Compression string   `json:",omitempty"`
+	Compression []string `json:",omitempty"`
 	Features    []string `json:",omitempty"`
 }
 

@@ -57,7 +57,11 @@ func Inspect(ctx context.Context, s *Source, o Options) (*Image, error) {
 			im.Kind = KindPE
 		}
 		im.Content = &Content{Format: s.format}
+		// What was found out before something went wrong is worth telling.
 		err = im.Content.read(ctx, s.r, s.size, o, true)
+		if err != nil && im.Content.FileSystem != nil && ctx.Err() == nil {
+			im.Content.Problem, err = err.Error(), nil
+		}
 	}
 	if err == nil {
 		err = ctx.Err()
@@ -144,7 +148,6 @@ func attributes(flags uint64) []string {
 // partition that firmware starts programs from, all of these are described.
 func (c *Content) read(ctx context.Context, r io.ReaderAt, size int64, o Options, programs bool) error {
 	var err error
-	c.source = c.Format
 	switch c.Format {
 	case FormatLUKS:
 		return c.luks(r)
@@ -162,14 +165,17 @@ func (c *Content) read(ctx context.Context, r io.ReaderAt, size int64, o Options
 	if !c.Format.isFileSystem() {
 		return nil
 	}
-	format := c.Format
-	if c.FileSystem, c.Format, err = describeFileSystem(r, size, format); err != nil {
+	describe := driverOf(c.Format).describe
+	if describe == nil {
+		return fmt.Errorf("nothing more is known of %s", c.Format)
+	}
+	if c.FileSystem, err = describe(r, size); err != nil {
 		return err
 	}
 	if o.outline {
 		return nil
 	}
-	tree, err := readTree(ctx, r, size, format)
+	tree, err := readTree(ctx, r, size, c.Format)
 	if err != nil {
 		return err
 	}

@@ -9,6 +9,8 @@ import (
 	"github.com/klauspost/compress/zstd"
 	"github.com/pierrec/lz4/v4"
 	"github.com/therootcompany/xz"
+
+	"github.com/mkosi-go/mkosi/internal/disk/lzo"
 )
 
 // compressions are the names of the numbers in the superblock.
@@ -40,6 +42,8 @@ func newDecompressor(name string) (decompressor, error) {
 			}
 			return readInto(x, room)
 		}, nil
+	case "lzo":
+		return lzo.Decompress, nil
 	case "lz4":
 		return func(src, room []byte) ([]byte, error) {
 			n, err := lz4.UncompressBlock(src, room)

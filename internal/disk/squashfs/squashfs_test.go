@@ -12,7 +12,7 @@ import (
 // everything, with blocks of 4 KiB; "none" is not compressed and has no
 // fragments.
 
-func images() []string { return []string{"gzip", "xz", "lz4", "zstd", "none"} }
+func images() []string { return []string{"gzip", "xz", "lz4", "lzo", "zstd", "none"} }
 
 func TestReadImages(t *testing.T) {
 	for _, name := range images() {
