@@ -40,6 +40,8 @@ func driverOf(f Format) driver {
 		return driver{describeVFAT, fat.Read}
 	case FormatF2FS:
 		return driver{describe: describeF2FS}
+	case FormatISO:
+		return driver{describe: describeISO}
 	}
 	return driver{}
 }

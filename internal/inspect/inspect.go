@@ -57,6 +57,9 @@ func Inspect(ctx context.Context, s *Source, o Options) (*Image, error) {
 			im.Kind = KindPE
 		}
 		im.Content = &Content{Format: s.format}
+		if s.format == FormatISO {
+			im.boot(s)
+		}
 		// What was found out before something went wrong is worth telling.
 		err = im.Content.read(ctx, s.r, s.size, o, true)
 		if err != nil && im.Content.FileSystem != nil && ctx.Err() == nil {

@@ -106,7 +106,11 @@ func (v *reader) leafXattrs(list []content.Xattr, runs []content.Run, b []byte) 
 		if flags&attrIncomplete != 0 {
 			continue
 		}
-		if at+9 > len(b) {
+		head := 3
+		if flags&attrLocal == 0 {
+			head = 9
+		}
+		if at+head > len(b) {
 			return nil, damaged
 		}
 		x := b[at:]
@@ -114,17 +118,17 @@ func (v *reader) leafXattrs(list []content.Xattr, runs []content.Run, b []byte) 
 		var err error
 		if flags&attrLocal != 0 {
 			length := int(be.Uint16(x))
-			end := 3 + int(x[2])
+			end := head + int(x[2])
 			if end+length > len(x) {
 				return nil, damaged
 			}
-			name, value = x[3:end], x[end:end+length]
+			name, value = x[head:end], x[end:end+length]
 		} else {
-			end := 9 + int(x[8])
+			end := head + int(x[8])
 			if end > len(x) {
 				return nil, damaged
 			}
-			name = x[9:end]
+			name = x[head:end]
 			if value, err = v.remoteValue(runs, int64(be.Uint32(x)), int64(be.Uint32(x[4:]))); err != nil {
 				return nil, err
 			}
