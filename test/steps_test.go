@@ -290,29 +290,33 @@ func samePartitions(t *testing.T, theirs, ours string) {
 	if !isDisk(theirs) || !isDisk(ours) {
 		return
 	}
-	table := func(image string) []partition {
-		image, err := filepath.EvalSymlinks(image)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if r := run(t, reference(sharedDir, "sfdisk", "--verify", image)); r.code != 0 {
-			t.Errorf("sfdisk --verify %s: %s%s", image, r.stdout, r.stderr)
-		}
-		var table struct {
-			PartitionTable struct{ Partitions []partition }
-		}
-		if err := json.Unmarshal([]byte(must(t, reference(sharedDir, "sfdisk", "--json", image))), &table); err != nil {
-			t.Fatal(err)
-		}
-		parts := table.PartitionTable.Partitions
-		if len(parts) > 1 {
-			parts[0].UUID, parts[1].UUID = "", ""
-		}
-		return parts
-	}
 	near := cmp.FilterPath(func(p cmp.Path) bool { return p.Last().String() == ".Size" },
 		cmp.Comparer(func(a, b int64) bool { return max(a, b)-min(a, b) <= max(a, b)/20 }))
-	if diff := cmp.Diff(table(theirs), table(ours), near); diff != "" {
+	if diff := cmp.Diff(partitionTable(t, theirs), partitionTable(t, ours), near); diff != "" {
 		t.Errorf("the reference's partitions (-) and ours (+) differ:\n%s", diff)
 	}
+}
+
+// partitionTable has sfdisk check a disk image and returns its partitions, the first two, if there are more than one,
+// without their identifiers.
+func partitionTable(t *testing.T, image string) []partition {
+	t.Helper()
+	image, err := filepath.EvalSymlinks(image)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r := run(t, reference(sharedDir, "sfdisk", "--verify", image)); r.code != 0 {
+		t.Errorf("sfdisk --verify %s: %s%s", image, r.stdout, r.stderr)
+	}
+	var table struct {
+		PartitionTable struct{ Partitions []partition }
+	}
+	if err := json.Unmarshal([]byte(must(t, reference(sharedDir, "sfdisk", "--json", image))), &table); err != nil {
+		t.Fatal(err)
+	}
+	parts := table.PartitionTable.Partitions
+	if len(parts) > 1 {
+		parts[0].UUID, parts[1].UUID = "", ""
+	}
+	return parts
 }

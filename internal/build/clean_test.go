@@ -50,6 +50,13 @@ func TestCleanOutputs(t *testing.T) {
 			left:  []string{"image.raw", "image.tar.gz"},
 		},
 		{
+			name: "partitions",
+			img:  config.Image{Format: config.FormatDisk, Architecture: "x86-64", OutputExtension: "raw", CompressOutput: config.CompressionXZ},
+			files: []string{"image", "image.raw", "image.raw.xz", "image.root-x86-64.raw", "image.root-x86-64.raw.xz", "image.repart.d/10-root.conf",
+				"image.tar.xz", "image.roothash", "image.home.raw", "image.root-x86-64.raw.zst"},
+			left: []string{"image.home.raw", "image.root-x86-64.raw.zst"},
+		},
+		{
 			name:  "none",
 			img:   config.Image{Format: config.FormatNone},
 			files: []string{"image", "image.manifest"},

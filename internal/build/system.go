@@ -98,10 +98,10 @@ func writeClockEpoch(root *os.Root) error {
 	return writeFile(root, clock, nil, 0o644)
 }
 
-// writeVerityCertificate makes systemd in the image trust what VerityKey= signs, such as extensions of the image; see
+// writeVerityCertificate makes a systemd in the image trust what VerityKey= signs, such as extensions of the image; see
 // systemd-sysext(8).
 func (m *image) writeVerityCertificate(root *os.Root) error {
-	if m.VerityCertificate == "" || !exists(root, systemdPath) {
+	if m.VerityCertificate == "" {
 		return nil
 	}
 	cert, err := os.ReadFile(m.VerityCertificate)

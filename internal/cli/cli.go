@@ -68,6 +68,7 @@ func init() {
 		config.VerbHelp:          (*app).help,
 		config.VerbPlan:          (*app).plan,
 		config.VerbShell:         (*app).shell,
+		config.VerbSign:          (*app).sign,
 		config.VerbSummary:       (*app).summary,
 	}
 }

@@ -28,7 +28,7 @@ func TestMain(m *testing.M) {
 }
 
 func TestScripts(t *testing.T) {
-	testscript.Run(t, testscript.Params{Dir: "testdata", Cmds: imageCommands(), UpdateScripts: *update})
+	testscript.Run(t, testscript.Params{Dir: "testdata", UpdateScripts: *update, Cmds: imageCommands()})
 }
 
 func TestReportExitCodes(t *testing.T) {

@@ -99,7 +99,7 @@ func completionWords() completed {
 		if verbs[v] == nil {
 			continue
 		}
-		c.Verbs = append(c.Verbs, completedVerb{Name: string(v), Help: v.Help(), Words: verbWords(v), Files: v == config.VerbBuild || looks(v)})
+		c.Verbs = append(c.Verbs, completedVerb{Name: string(v), Help: v.Help(), Words: verbWords(v), Files: v == config.VerbBuild || v == config.VerbSign || looks(v)})
 	}
 	for _, o := range config.ProgramOptions() {
 		option := completedOption{Long: o.Long, Short: o.Short, Help: o.Help, Value: o.Argument != "", Optional: o.ArgumentOptional()}

@@ -19,7 +19,7 @@ type verbGroup struct {
 
 func verbGroups() []verbGroup {
 	return []verbGroup{
-		{"Building", []config.Verb{config.VerbBuild, config.VerbPlan, config.VerbClean, config.VerbGenkey, config.VerbBump, config.VerbInit,
+		{"Building", []config.Verb{config.VerbBuild, config.VerbPlan, config.VerbClean, config.VerbGenkey, config.VerbSign, config.VerbBump, config.VerbInit,
 			config.VerbDependencies, config.VerbLatestSnapshot}},
 		{"Looking at the configuration", []config.Verb{config.VerbSummary, config.VerbExplain, config.VerbCheck, config.VerbCatConfig}},
 		{"Looking into images", []config.Verb{config.VerbInspect, config.VerbVerify, config.VerbDiff}},

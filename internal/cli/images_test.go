@@ -12,11 +12,12 @@ import (
 	"github.com/mkosi-go/mkosi/internal/disk"
 	"github.com/mkosi-go/mkosi/internal/disk/repart"
 	"github.com/mkosi-go/mkosi/internal/keys"
+	"github.com/mkosi-go/mkosi/resources"
 )
 
 // imageCommands are commands of scripts that make images.
 func imageCommands() map[string]func(ts *testscript.TestScript, neg bool, args []string) {
-	return map[string]func(ts *testscript.TestScript, neg bool, args []string){"disk-image": diskImage, "flip-byte": flipByte}
+	return map[string]func(ts *testscript.TestScript, neg bool, args []string){"disk-image": diskImage, "flip-byte": flipByte, "unsigned": unsignedImage}
 }
 
 // diskImage makes a disk: disk-image FILE TREE has an ESP with what is in efi of the tree, and an empty partition;
@@ -31,7 +32,11 @@ func diskImage(ts *testscript.TestScript, _ bool, args []string) {
 		Seed: uuid.MustParse("3d30965a-0981-46f6-a67a-9c6bc38538e6"),
 	}
 	if len(args) > 2 {
-		plan, err := disk.PlanExtension("sysext", "x86-64", disk.VeritySigned, true)
+		files, err := resources.Repart("sysext")
+		ts.Check(err)
+		definitions, err := repart.ParseDefinitions(files, "x86-64")
+		ts.Check(err)
+		plan, err := disk.PlanVerity(definitions, disk.VeritySigned, true)
 		ts.Check(err)
 		o.Definitions, o.Defer = plan.Definitions, plan.Defer
 		dir := ts.MkAbs(args[2])

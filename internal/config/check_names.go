@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/mkosi-go/mkosi/internal/spelling"
 )
 
 // names looks for files whose names are nearly that of one that means
@@ -37,7 +39,7 @@ func (k *checker) names() {
 				k.reachable(filepath.Join(src.dir, name))
 				continue
 			}
-			if near := nearest(name, known); near != "" && distance(name, near) == 1 {
+			if near := spelling.Nearest(name, known); near != "" && spelling.Distance(name, near) == 1 {
 				k.warnings.add(&Error{File: filepath.Join(src.dir, name), Msg: "a file of this name means nothing", Hint: fmt.Sprintf("did you mean %q?", near)})
 			}
 		}

@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/mkosi-go/mkosi/internal/shellwords"
 )
 
 // credentials are either NAME=VALUE words or the path of a file or of a
@@ -29,7 +31,7 @@ var credentials = &kind{
 }
 
 func wordCredentials(_ *place, text string) ([]Credential, error) {
-	words, err := shellWords(text)
+	words, err := shellwords.Split(text)
 	var list []Credential
 	for _, word := range words {
 		name, value, _ := strings.Cut(word, "=")

@@ -108,7 +108,7 @@ var assignment = regexp.MustCompile("`([A-Z][A-Za-z]*)=[^`]*`")
 
 func TestWordsNameOnlySettingsThatExist(t *testing.T) {
 	// Of other programs, and what stands for any name.
-	foreign := []string{"CopyFiles", "NAME"}
+	foreign := []string{"CopyFiles", "SplitName", "NAME"}
 	known := slices.Concat(settingNames(""), Conditions(), foreign)
 	eachDocFile(t, func(file, text string) {
 		for i, line := range strings.Split(text, "\n") {

@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"github.com/google/uuid"
+
+	"github.com/mkosi-go/mkosi/internal/shellwords"
 )
 
 // The kinds of the settings table. Those of paths are in path.go.
@@ -19,7 +21,7 @@ var (
 
 	commaList = list("list", splitCommas, one(anyWord))
 	spaceList = list("words", splitSpaces, one(anyWord))
-	shellList = list("quoted words", shellWords, one(anyWord))
+	shellList = list("quoted words", shellwords.Split, one(anyWord))
 	profiles  = list("list of profiles", splitCommas, one(parseProfile))
 
 	manifestFormats = list("list of formats", splitCommas, func(c *place, text string) ([]ManifestFormat, error) {

@@ -5,38 +5,13 @@ import (
 	"path/filepath"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
+	"github.com/mkosi-go/mkosi/internal/spelling"
 )
-
-func TestShellWords(t *testing.T) {
-	for in, want := range map[string][]string{
-		"":                 nil,
-		" a  b\n\tc ":      {"a", "b", "c"},
-		`"a b" 'c d' e\ f`: {"a b", "c d", "e f"},
-		`A="b c"d`:         {"A=b cd"},
-		`"" ''`:            {"", ""},
-		`"a\"b\\c\d"`:      {`a"b\c\d`},
-		`'a\b'`:            {`a\b`},
-	} {
-		got, err := shellWords(in)
-		if err != nil {
-			t.Errorf("%q: %v", in, err)
-		}
-		if diff := cmp.Diff(want, got); diff != "" {
-			t.Errorf("%q: %s", in, diff)
-		}
-	}
-	for _, in := range []string{`"a`, `'`, `a\`} {
-		if got, err := shellWords(in); err == nil {
-			t.Errorf("%q: got %q and no error", in, got)
-		}
-	}
-}
 
 func TestNearest(t *testing.T) {
 	names := settingNames("")
 	for in, want := range map[string]string{"Pakcages": "Packages", "Hostnam": "Hostname", "packages": "Packages", "Zebra": "", "x": ""} {
-		if got := nearest(in, names); got != want {
+		if got := spelling.Nearest(in, names); got != want {
 			t.Errorf("%q: got %q, want %q", in, got, want)
 		}
 	}

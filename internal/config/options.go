@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"github.com/spf13/pflag"
+
+	"github.com/mkosi-go/mkosi/internal/spelling"
 )
 
 // A ProgramOption is an option that is no setting: it has no place in
@@ -61,6 +63,9 @@ func ProgramOptions() []ProgramOption {
 		{"all", "", "", "let the summary show every setting, not only what differs from the default", flag(func(o *Options) *bool { return &o.All })},
 		{"wipe-build-dir", "w", "", "empty the build directory before building", flag(func(o *Options) *bool { return &o.WipeBuildDir })},
 		{"rerun-build-scripts", "R", "", "run build scripts although the image is there", flag(func(o *Options) *bool { return &o.RerunBuildScripts })},
+		{"join-signature", "", "HASH:SIGNATURE", "sign: add this signature of a root hash, a DER file or base64: and its text",
+			word(func(o *Options) *string { return &o.JoinSignature }, "")},
+		{"check", "", "", "sign: compare all data with its hashes first", flag(func(o *Options) *bool { return &o.Check })},
 		{"certificate", "", "FILE", "inspect, verify: trust signatures with this certificate; may be given several times",
 			func(f *pflag.FlagSet, o *Options, p ProgramOption) {
 				f.StringArrayVarP(&o.Certificates, p.Long, p.Short, nil, p.Help)
@@ -244,6 +249,14 @@ func parseArgs(args []string) (*commandLine, error) {
 	if err := cl.checkLooking(); err != nil {
 		return cl, err
 	}
+	for _, o := range []struct {
+		given bool
+		name  string
+	}{{cl.options.Check, "check"}, {cl.options.JoinSignature != "", "join-signature"}} {
+		if o.given && cl.verb != VerbSign {
+			return cl, &Error{Setting: o.name, Msg: fmt.Sprintf("%s does not take --%s", cl.verb, o.name), Hint: "it is for mkosi sign"}
+		}
+	}
 	if cl.options.RerunBuildScripts && !cl.verb.builds() {
 		return cl, &Error{Setting: "rerun-build-scripts", Msg: fmt.Sprintf("--rerun-build-scripts has no use with %s, which builds nothing", cl.verb)}
 	}
@@ -351,7 +364,7 @@ func optionError(f *pflag.FlagSet, err error) error {
 		var names []string
 		f.VisitAll(func(fl *pflag.Flag) { names = append(names, fl.Name) })
 		e := &Error{Msg: fmt.Sprintf("unknown option --%s", unknown.GetSpecifiedName())}
-		if near := nearest(unknown.GetSpecifiedName(), names); near != "" {
+		if near := spelling.Nearest(unknown.GetSpecifiedName(), names); near != "" {
 			e.Hint = fmt.Sprintf("did you mean --%s?", near)
 		}
 		return e

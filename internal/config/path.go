@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/mkosi-go/mkosi/internal/spelling"
 )
 
 // pathRule says what is asked of a path.
@@ -76,7 +78,7 @@ func (e *missingError) hint() string {
 		return hint
 	}
 	names, _ := readDir(filepath.Dir(e.path))
-	if near := nearest(filepath.Base(e.path), names); near != "" {
+	if near := spelling.Nearest(filepath.Base(e.path), names); near != "" {
 		return fmt.Sprintf("did you mean %q?", filepath.Join(filepath.Dir(e.path), near))
 	}
 	return ""

@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/mkosi-go/mkosi/internal/shellwords"
 )
 
 // ImageSummary is the configuration of one image, told for people.
@@ -178,7 +180,7 @@ func naming(element string, byWord map[string][]int) []int {
 // rule it is split.
 func originWords(o Origin) []string {
 	words, _ := splitSpaces(o.Value)
-	if quoted, err := shellWords(o.Value); err == nil {
+	if quoted, err := shellwords.Split(o.Value); err == nil {
 		words = append(words, quoted...)
 	}
 	commas, _ := splitCommas(o.Value)

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/mkosi-go/mkosi/internal/ini"
+	"github.com/mkosi-go/mkosi/internal/spelling"
 )
 
 // ImageTexts are the configuration files of an image.
@@ -46,7 +47,7 @@ func (s *Setting) hidesText() bool { return s.Secret || s.kind == credentials }
 func maySecret(name string) bool {
 	s := Lookup(name)
 	if s == nil {
-		s = Lookup(nearest(name, settingNames("")))
+		s = Lookup(spelling.Nearest(name, settingNames("")))
 	}
 	return s != nil && s.hidesText()
 }

@@ -10,31 +10,6 @@ import (
 	"github.com/mkosi-go/mkosi/internal/fuzztest"
 )
 
-// FuzzShellWords expects that quoting the words gives the words again.
-func FuzzShellWords(f *testing.F) {
-	f.Add(`A="b c" 'd' e\ f`)
-	f.Add(`"`)
-	f.Add(`a\`)
-	f.Add(strings.Repeat("a ", 1000))
-	bound := fuzztest.Bound{Base: 1 << 20, PerByte: 200}
-	f.Fuzz(func(t *testing.T, in string) {
-		var words []string
-		var err error
-		bound.Check(t, len(in), func() { words, err = shellWords(in) })
-		if err != nil {
-			return
-		}
-		var quoted []string
-		for _, w := range words {
-			quoted = append(quoted, "'"+strings.ReplaceAll(w, "'", `'\''`)+"'")
-		}
-		again, err := shellWords(strings.Join(quoted, " "))
-		if err != nil || !slices.Equal(words, again) {
-			t.Errorf("%q: %q, then %q, %v", in, words, again, err)
-		}
-	})
-}
-
 // printed are the kinds whose values read the same when they are printed.
 var printed = []string{"boolean", "feature", "text", "file name", "size", "number", "seconds since 1970", "version", "choice"}
 

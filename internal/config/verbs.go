@@ -26,6 +26,7 @@ const (
 	VerbBurn           Verb = "burn"
 	VerbBump           Verb = "bump"
 	VerbGenkey         Verb = "genkey"
+	VerbSign           Verb = "sign"
 	VerbInspect        Verb = "inspect"
 	VerbVerify         Verb = "verify"
 	VerbDiff           Verb = "diff"
@@ -57,6 +58,8 @@ type Options struct {
 	WipeBuildDir      bool
 	RerunBuildScripts bool
 	Strict            bool     // warnings are errors
+	JoinSignature     string   // HASH:SIGNATURE, as given
+	Check             bool     // sign compares all data with its hashes first
 	Certificates      []string // files with certificates that signatures are trusted with
 	Ignore            []string // what diff does not compare
 	Help              bool
@@ -68,7 +71,7 @@ func Verbs() []Verb {
 	return []Verb{
 		VerbInit, VerbSummary, VerbExplain, VerbCheck, VerbCatConfig, VerbPlan, VerbBuild, VerbShell, VerbBoot, VerbVM, VerbSSH, VerbJournalctl,
 		VerbCoredumpctl, VerbSysupdate, VerbBox, VerbDependencies, VerbClean, VerbServe, VerbBurn, VerbBump,
-		VerbGenkey, VerbInspect, VerbVerify, VerbDiff, VerbDocumentation, VerbCompletion, VerbLatestSnapshot, VerbHelp,
+		VerbGenkey, VerbSign, VerbInspect, VerbVerify, VerbDiff, VerbDocumentation, VerbCompletion, VerbLatestSnapshot, VerbHelp,
 	}
 }
 
@@ -76,7 +79,7 @@ func Verbs() []Verb {
 func (v Verb) takesArgs() bool {
 	switch v {
 	case VerbExplain, VerbBuild, VerbShell, VerbBoot, VerbVM, VerbSSH, VerbJournalctl, VerbCoredumpctl, VerbSysupdate, VerbBox,
-		VerbDependencies, VerbBurn, VerbInspect, VerbVerify, VerbDiff, VerbDocumentation, VerbCompletion, VerbHelp:
+		VerbDependencies, VerbBurn, VerbSign, VerbInspect, VerbVerify, VerbDiff, VerbDocumentation, VerbCompletion, VerbHelp:
 		return true
 	}
 	return false

@@ -3,40 +3,77 @@ package disk
 import (
 	"cmp"
 	"fmt"
+	"slices"
 
 	"github.com/mkosi-go/mkosi/internal/disk/layout"
 	"github.com/mkosi-go/mkosi/internal/disk/repart"
 	"github.com/mkosi-go/mkosi/internal/disk/verity"
 )
 
-const (
-	// defaultMinSize is the size that a partition has at least when nothing
-	// says otherwise, in bytes.
-	defaultMinSize = 10 << 20
-	// encryptionSize is what systemd-repart sets aside for a LUKS header, in
-	// bytes. The header itself takes half of it.
-	encryptionSize = 32 << 20
-)
+// encryptionSize is what systemd-repart sets aside for a LUKS header, in bytes.
+// The header itself takes half of it.
+const encryptionSize = 32 << 20
 
 // arrange places the partitions.
 func (b *builder) arrange() error {
-	b.disk = layout.Disk{Size: b.Size, SectorSize: b.sectorSize(), Grain: b.grain()}
+	b.disk = layout.Disk{Size: b.Size, Auto: b.Size == 0, SectorSize: b.sectorSize(), Grain: b.GrainSize, Existing: b.old}
+	if b.old != nil {
+		b.disk.Size = max(b.Size, int64(b.old.Sectors)*int64(b.old.SectorSize))
+	}
 	var places []*layout.Partition
 	for _, p := range b.parts {
-		var err error
-		if p.place, err = b.bounds(p); err != nil {
-			return fmt.Errorf("%s: %w", p.def.File, err)
-		}
+		p.place = &layout.Partition{Name: p.def.File, Type: p.def.Type.UUID, Priority: p.def.Priority}
 		places = append(places, p.place)
 	}
-	return b.disk.Place(places)
+	for _, p := range b.parts {
+		var err error
+		if p.place.Bounds, err = b.bounds(p); err != nil {
+			return fmt.Errorf("%s: %w", p.def.File, err)
+		}
+		if p.target == nil {
+			continue
+		}
+		p.place.Target = p.target.place
+		if p.place.Merged, err = b.bounds(p.target.merged); err != nil {
+			return fmt.Errorf("%s, merged into %s: %w", p.def.File, p.target.def.File, err)
+		}
+	}
+	if err := b.disk.Place(places); err != nil {
+		return err
+	}
+	if err := b.settle(); err != nil {
+		return err
+	}
+	for _, p := range b.parts {
+		if p.place.Existing != nil {
+			p.adopt(p.place.Existing)
+		}
+		if p.place.Dropped && !p.exists {
+			b.warn(p, "there is no room for this partition, which has Priority=%d", p.def.Priority)
+		}
+	}
+	return b.dropUnplaced()
 }
 
-// bounds returns what the layout has to know about the partition.
-func (b *builder) bounds(p *part) (*layout.Partition, error) {
+// dropUnplaced forgets the partitions that there is no room for.
+func (b *builder) dropUnplaced() error {
+	b.parts = slices.DeleteFunc(b.parts, func(p *part) bool { return p.place.IsMerged || p.place.Dropped && !p.exists })
+	for _, s := range b.sets {
+		if s.data.place.Dropped != s.hash.place.Dropped {
+			return fmt.Errorf("VerityMatchKey=%s: there is room for one of %s and %s only", s.key, s.data.def.File, s.hash.def.File)
+		}
+		if s.sig != nil && s.sig.place.Dropped {
+			s.sig = nil
+		}
+	}
+	return nil
+}
+
+// bounds returns what limits the size of a partition.
+func (b *builder) bounds(p *part) (layout.Bounds, error) {
 	d := p.def
-	l := &layout.Partition{
-		Name: d.File, Priority: d.Priority, Weight: d.Weight, PaddingWeight: d.PaddingWeight,
+	l := layout.Bounds{
+		Weight: d.Weight, PaddingWeight: d.PaddingWeight,
 		MaxSize: layout.Unlimited, MaxPadding: layout.Unlimited,
 	}
 	if d.Verity == repart.VeritySignatureRole {
@@ -47,10 +84,9 @@ func (b *builder) bounds(p *part) (*layout.Partition, error) {
 		}
 		needed, err := b.needed(p, l.MaxSize)
 		if err != nil {
-			return nil, err
+			return l, err
 		}
-		l.MinSize = roundUp(max(b.minSize(d), needed), b.grain())
-		l.MaxSize = max(l.MaxSize, l.MinSize)
+		l.MinSize = max(b.minSize(d), needed)
 	}
 	if d.PaddingMin != nil {
 		l.MinPadding = int64(*d.PaddingMin)
@@ -64,14 +100,14 @@ func (b *builder) bounds(p *part) (*layout.Partition, error) {
 // minSize is the size that the definition asks for at least, or the one that
 // it gets if it does not.
 func (b *builder) minSize(d *repart.Definition) int64 {
-	size := int64(defaultMinSize)
+	size := int64(layout.DefaultMinSize)
 	switch {
 	case d.SizeMin != nil:
 		size = int64(*d.SizeMin)
 	case d.Minimize != repart.MinimizeOff, d.Verity != repart.VerityOff, readOnlyFormat(d.Format):
-		size = 0
+		size = layout.SmallestSize
 	}
-	return max(size, layout.DefaultGrain, b.espSize(d))
+	return max(size, b.espSize(d))
 }
 
 // espSize is how large the partitions that firmware and boot loaders read have
@@ -156,5 +192,3 @@ func (b *builder) fileSystemSectorSize(d *repart.Definition) int {
 	}
 	return max(size, b.sectorSize())
 }
-
-func roundUp(n, to int64) int64 { return (n + to - 1) / to * to }

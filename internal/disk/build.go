@@ -9,8 +9,10 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/mkosi-go/mkosi/internal/disk/content"
 	"github.com/mkosi-go/mkosi/internal/disk/gpt"
 	"github.com/mkosi-go/mkosi/internal/disk/layout"
+	"github.com/mkosi-go/mkosi/internal/disk/luks"
 	"github.com/mkosi-go/mkosi/internal/disk/repart"
 )
 
@@ -37,6 +39,10 @@ type builder struct {
 	parts []*part
 	sets  []*veritySet
 	disk  layout.Disk
+	// old is the table of an image that exists.
+	old *gpt.Table
+	// generated are files that the tree gets on its way into the image.
+	generated []content.File
 }
 
 // part is a partition on its way from a definition to the image.
@@ -50,10 +56,15 @@ type part struct {
 	// uuid is what the table says; derived is what follows from the seed.
 	uuid, derived uuid.UUID
 	deferred      bool
+	// exists says that the partition is there already.
+	exists bool
 	// source is what the partition is filled with; nil means nothing.
 	source source
-	// number is that of the entry in the table, from 1.
-	number int
+	// volume encrypts the partition; nil means that it is not encrypted.
+	volume *luks.Volume
+	// target is the partition that this one supplements, merged is what this
+	// one becomes with its supplement in it, absorbed; all may be nil.
+	target, merged, absorbed *part
 }
 
 // veritySet is the partitions with one verity match key. sig may be nil.
@@ -66,8 +77,10 @@ type veritySet struct {
 // close ends the use of all sources.
 func (b *builder) close() (err error) {
 	for _, p := range b.parts {
-		if p.source != nil {
-			err = errors.Join(err, p.source.close())
+		for _, q := range []*part{p, p.merged} {
+			if q != nil && q.source != nil {
+				err = errors.Join(err, q.source.close())
+			}
 		}
 	}
 	return err
@@ -91,55 +104,50 @@ func (b *builder) sectorSize() int {
 	return b.SectorSize
 }
 
-// grain is what partitions are aligned to, in bytes.
-func (b *builder) grain() int64 {
-	if b.GrainSize == 0 {
-		return layout.DefaultGrain
-	}
-	return b.GrainSize
-}
-
 // table is the partition table; deferred partitions are not in it, but keep
 // their numbers.
 func (b *builder) table() *gpt.Table {
-	sector := int64(b.sectorSize())
-	t := &gpt.Table{
-		UUID:        DiskUUID(b.Seed),
-		SectorSize:  b.sectorSize(),
-		Sectors:     uint64(b.disk.Size / sector),
-		FirstUsable: b.disk.FirstUsable,
-		LastUsable:  b.disk.LastUsable,
-	}
+	var places []*layout.Partition
+	byNumber := map[int]*part{}
 	for _, p := range b.parts {
-		if p.deferred {
-			continue
+		if !p.deferred {
+			places = append(places, p.place)
+			byNumber[p.place.Number] = p
 		}
-		t.Partitions = append(t.Partitions, gpt.Partition{
-			Number: p.number,
-			Type:   p.def.Type.UUID,
-			UUID:   p.uuid,
-			First:  uint64(p.place.Offset / sector),
-			Last:   uint64((p.place.Offset+p.place.Size)/sector) - 1,
-			Flags:  p.def.Attributes(),
-			Name:   p.label,
-		})
+	}
+	t := b.disk.Table(places)
+	t.UUID = b.diskUUID()
+	for i := range t.Partitions {
+		entry := &t.Partitions[i]
+		if p := byNumber[entry.Number]; p != nil && !p.exists {
+			entry.UUID, entry.Name, entry.Flags = p.uuid, p.label, p.def.Attributes()
+		}
 	}
 	return t
 }
 
+// diskUUID identifies the disk.
+func (b *builder) diskUUID() uuid.UUID {
+	if b.old != nil {
+		return b.old.UUID
+	}
+	return DiskUUID(b.Seed)
+}
+
 // result describes the finished image.
 func (b *builder) result() (*Result, error) {
-	r := &Result{Size: b.disk.Size, SectorSize: b.sectorSize(), UUID: DiskUUID(b.Seed)}
+	r := &Result{Size: b.disk.Size, SectorSize: b.sectorSize(), UUID: b.diskUUID()}
 	for _, p := range b.parts {
 		q := Partition{
 			File:     p.def.File,
 			Type:     p.def.Type,
 			Label:    p.label,
 			UUID:     p.uuid,
-			Number:   p.number,
+			Number:   p.place.Number,
 			Offset:   p.place.Offset,
 			Size:     p.place.Size,
 			Deferred: p.deferred,
+			Existing: p.exists,
 		}
 		if p.group != nil {
 			q.RootHash = p.group.rootHash

@@ -3,10 +3,12 @@ package disk
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"strconv"
+	"strings"
 
 	"github.com/mkosi-go/mkosi/internal/disk/content"
 	"github.com/mkosi-go/mkosi/internal/disk/erofs"
@@ -15,22 +17,41 @@ import (
 	"github.com/mkosi-go/mkosi/internal/disk/mkfs"
 	"github.com/mkosi-go/mkosi/internal/disk/program"
 	"github.com/mkosi-go/mkosi/internal/disk/repart"
+	"github.com/mkosi-go/mkosi/internal/shellwords"
 )
 
 // planFileSystem plans the file system of a partition.
 func (b *builder) planFileSystem(ctx context.Context, p *part, tree content.Tree) (*fileSystem, error) {
+	extra, err := b.mkfsOptions(p.def.Format)
+	if err != nil {
+		return nil, err
+	}
 	switch p.def.Format {
 	case repart.FormatErofs:
-		if !mkfs.NativeErofs(p.def.Compression) {
-			break
+		fs, err := b.planErofs(ctx, p, tree, extra)
+		if !errors.Is(err, erofs.ErrNeedsProgram) {
+			return fs, err
 		}
-		return b.planErofs(ctx, p, tree)
 	case repart.FormatExt4:
-		return b.planExt4(p, tree)
+		return b.planExt4(p, tree, extra)
 	case repart.FormatVFAT:
-		return b.planVFAT(p, tree)
+		return b.planVFAT(p, tree, extra)
 	}
-	return b.planMkfs(ctx, p, tree)
+	return b.planMkfs(ctx, p, tree, extra)
+}
+
+// mkfsOptions are the options that the user adds to those of the program that
+// makes file systems of a format.
+func (b *builder) mkfsOptions(format string) ([]string, error) {
+	if b.Getenv == nil {
+		return nil, nil
+	}
+	name := "SYSTEMD_REPART_MKFS_OPTIONS_" + strings.ToUpper(format)
+	words, err := shellwords.Split(b.Getenv(name))
+	if err != nil {
+		return nil, fmt.Errorf("variable %s: %w", name, err)
+	}
+	return words, nil
 }
 
 // buildTime is the time at which file systems say that they were made.
@@ -53,18 +74,25 @@ func (b *builder) runner() program.RunFunc {
 	return b.Run
 }
 
-func (b *builder) planErofs(ctx context.Context, p *part, tree content.Tree) (*fileSystem, error) {
+func (b *builder) planErofs(ctx context.Context, p *part, tree content.Tree, extra []string) (*fileSystem, error) {
+	if !mkfs.NativeErofs(p.def.Compression) {
+		return nil, erofs.ErrNeedsProgram
+	}
 	level, err := strconv.Atoi(cmp.Or(p.def.CompressionLevel, "0"))
 	if err != nil {
 		return nil, fmt.Errorf("setting CompressionLevel=%s is no number, as erofs needs it", p.def.CompressionLevel)
 	}
-	image, err := erofs.Plan(ctx, tree, erofs.Options{
+	o, err := erofs.ParseOptions(erofs.Options{
 		UUID:        FileSystemUUID(p.derived),
 		BuildTime:   b.buildTime(tree),
 		Compression: erofs.Compression(p.def.Compression),
 		Level:       level,
 		TempDir:     b.tempDir(),
-	})
+	}, extra)
+	if err != nil {
+		return nil, err
+	}
+	image, err := erofs.Plan(ctx, tree, o)
 	if err != nil {
 		return nil, err
 	}
@@ -72,12 +100,14 @@ func (b *builder) planErofs(ctx context.Context, p *part, tree content.Tree) (*f
 	return &fileSystem{length: image.Size(), fixed: true, make: write, closers: []func() error{image.Close}}, nil
 }
 
-func (b *builder) planExt4(p *part, tree content.Tree) (*fileSystem, error) {
+func (b *builder) planExt4(p *part, tree content.Tree, extra []string) (*fileSystem, error) {
 	image, err := ext4.Plan(tree, ext4.Options{
-		UUID:      FileSystemUUID(p.derived),
-		Label:     p.label,
-		BuildTime: b.buildTime(tree),
-		Run:       b.runner(),
+		UUID:         FileSystemUUID(p.derived),
+		Label:        p.label,
+		BuildTime:    b.buildTime(tree),
+		SectorSize:   uint32(b.fileSystemSectorSize(p.def)),
+		ExtraOptions: extra,
+		Run:          b.runner(),
 	})
 	if err != nil {
 		return nil, err
@@ -85,8 +115,13 @@ func (b *builder) planExt4(p *part, tree content.Tree) (*fileSystem, error) {
 	return &fileSystem{length: image.Size(), make: image.Write}, nil
 }
 
-func (b *builder) planVFAT(p *part, tree content.Tree) (*fileSystem, error) {
+func (b *builder) planVFAT(p *part, tree content.Tree, extra []string) (*fileSystem, error) {
+	bits, err := fatBits(extra)
+	if err != nil {
+		return nil, err
+	}
 	image, err := fat.Plan(tree, fat.Options{
+		Bits:       bits,
 		VolumeID:   fat.VolumeID(FileSystemUUID(p.derived)),
 		Label:      p.label,
 		SectorSize: b.fileSystemSectorSize(p.def),
@@ -102,8 +137,22 @@ func (b *builder) planVFAT(p *part, tree content.Tree) (*fileSystem, error) {
 	return &fileSystem{length: image.Size(), make: write}, nil
 }
 
+// fatBits is what -F among the options of mkfs.vfat says; others are for that
+// program, which is not used.
+func fatBits(options []string) (bits int, err error) {
+	text := strings.Join(options, " ")
+	if text == "" {
+		return 0, nil
+	}
+	value, ok := strings.CutPrefix(text, "-F")
+	if bits, err = strconv.Atoi(strings.TrimSpace(value)); !ok || err != nil {
+		return 0, fmt.Errorf("of the options of mkfs.vfat in SYSTEMD_REPART_MKFS_OPTIONS_VFAT only -F is supported, not %q", text)
+	}
+	return bits, nil
+}
+
 // planMkfs plans a file system that a program of its own makes.
-func (b *builder) planMkfs(ctx context.Context, p *part, tree content.Tree) (*fileSystem, error) {
+func (b *builder) planMkfs(ctx context.Context, p *part, tree content.Tree, extra []string) (*fileSystem, error) {
 	image, err := mkfs.Plan(ctx, tree, mkfs.Options{
 		Format:           p.def.Format,
 		UUID:             FileSystemUUID(p.derived),
@@ -115,6 +164,7 @@ func (b *builder) planMkfs(ctx context.Context, p *part, tree content.Tree) (*fi
 		Subvolumes:       p.def.Subvolumes,
 		DefaultSubvolume: p.def.DefaultSubvolume,
 		Minimize:         p.def.Minimize,
+		ExtraOptions:     extra,
 		Dir:              b.tempDir(),
 		Run:              b.runner(),
 	})

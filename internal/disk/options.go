@@ -66,7 +66,7 @@ type Options struct {
 	Key         crypto.Signer
 	Certificate *x509.Certificate
 	// JoinSignatures are signatures of root hashes that were made elsewhere.
-	JoinSignatures []JoinSignature
+	JoinSignatures []JoinedSignature
 	// Passphrase opens the partitions with Encrypt=key-file that name no
 	// KeyFile= of their own.
 	Passphrase []byte
@@ -89,12 +89,6 @@ type Options struct {
 // be started as a CD-ROM. They may be empty.
 type ElTorito struct {
 	System, Volume, Publisher string
-}
-
-// JoinSignature is a signature of a root hash: DER is a detached PKCS#7
-// signature of the hash in hexadecimal.
-type JoinSignature struct {
-	RootHash, DER []byte
 }
 
 // Result describes a finished image.

@@ -13,6 +13,9 @@ import (
 
 // prepare finds out everything about the partitions but their places.
 func (b *builder) prepare(ctx context.Context) error {
+	if err := b.readExisting(); err != nil {
+		return err
+	}
 	if err := gpt.CheckSectorSize(b.sectorSize()); err != nil {
 		return err
 	}
@@ -22,36 +25,35 @@ func (b *builder) prepare(ctx context.Context) error {
 	if err := b.group(); err != nil {
 		return err
 	}
+	if err := b.makeVolumes(); err != nil {
+		return err
+	}
+	if err := b.generateTables(); err != nil {
+		return err
+	}
 	return b.openSources(ctx)
 }
 
-// identify gives each partition its label, its identifier and its number.
+// identify gives each partition its label and its identifier.
 func (b *builder) identify() error {
-	include, err := b.typeNames("included", b.Include)
+	defs, err := b.chooseDefinitions()
 	if err != nil {
 		return err
 	}
-	exclude, err := b.typeNames("excluded", b.Exclude)
+	deferred, err := deferredTypes(b.Defer, architecture(defs))
 	if err != nil {
 		return err
 	}
-	deferred, err := b.typeNames("deferred", b.Defer)
-	if err != nil {
-		return err
-	}
-	count := map[string]int{}
-	for i := range b.Definitions {
-		def := &b.Definitions[i]
+	count, existing := map[string]int{}, b.countExisting()
+	for i := range defs {
+		def := &defs[i]
 		name := def.Type.Name
-		if len(include) > 0 && !include[name] || exclude[name] {
-			continue
-		}
 		p := &part{
 			def:      def,
 			derived:  PartitionUUID(b.Seed, def.Type.UUID, count[name]),
 			label:    labelOf(def, count[name]),
 			deferred: deferred[name] || b.DeferEmpty && def.Format == repart.FormatEmpty || b.DeferFactoryReset && def.FactoryReset,
-			number:   len(b.parts) + 1,
+			exists:   count[name] < existing[def.Type.UUID.String()],
 		}
 		count[name]++
 		p.uuid = p.derived
@@ -63,39 +65,30 @@ func (b *builder) identify() error {
 		}
 		b.parts = append(b.parts, p)
 	}
-	if len(b.parts) == 0 {
-		return fmt.Errorf("no partitions are defined")
-	}
+	b.supplement()
 	return nil
 }
 
 // labelOf is the name of a partition, the n-th of its type from zero.
 func labelOf(def *repart.Definition, n int) string {
 	switch {
-	case def.Label != "":
+	case def.Label != "" || def.NoLabel:
 		return def.Label
 	case def.Format == repart.FormatEmpty:
 		return "_empty"
 	case n > 0:
-		return fmt.Sprintf("%s-%d", def.Type.Name, n+1)
+		return fmt.Sprintf("%s-%d", def.Type.DefaultLabel(), n+1)
 	}
-	return def.Type.Name
+	return def.Type.DefaultLabel()
 }
 
-// typeNames resolves the aliases in a list of partition types by the
-// architectures that the definitions have.
-func (b *builder) typeNames(what string, list []string) (map[string]bool, error) {
-	arch := ""
-	for _, d := range b.Definitions {
-		if d.Type.Arch != "" {
-			arch = d.Type.Arch
-		}
-	}
+// deferredTypes resolves the aliases in a list of partition types.
+func deferredTypes(list []string, arch string) (map[string]bool, error) {
 	names := map[string]bool{}
 	for _, s := range list {
 		t, err := repart.ParsePartitionType(s, arch)
 		if err != nil {
-			return nil, fmt.Errorf("%s partitions: %w", what, err)
+			return nil, fmt.Errorf("deferred partitions: %w", err)
 		}
 		names[t.Name] = true
 	}
@@ -136,18 +129,12 @@ func (s *veritySet) add(p *part) error {
 	if place == nil {
 		return fmt.Errorf("%s: unknown verity role %q", p.def.File, p.def.Verity)
 	}
-	if *place != nil {
-		return fmt.Errorf("%s and %s are both Verity=%s of VerityMatchKey=%s", (*place).def.File, p.def.File, p.def.Verity, s.key)
-	}
 	*place, p.group = p, s
 	return nil
 }
 
 // checkSet returns an error when a set cannot be written.
 func (b *builder) checkSet(s *veritySet) error {
-	if s.data == nil || s.hash == nil {
-		return fmt.Errorf("VerityMatchKey=%s needs one partition with Verity=data and one with Verity=hash", s.key)
-	}
 	if s.data.deferred != s.hash.deferred {
 		return fmt.Errorf("VerityMatchKey=%s: deferring the data or the hash partition needs deferring both", s.key)
 	}
@@ -162,17 +149,19 @@ func (b *builder) openSources(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(runtime.GOMAXPROCS(0))
 	for _, p := range b.parts {
-		if p.deferred && p.def.Minimize == repart.MinimizeOff {
-			continue
-		}
-		g.Go(func() error {
-			s, err := b.openSource(ctx, p)
-			if err != nil {
-				return fmt.Errorf("%s: %w", p.def.File, err)
+		for _, p := range []*part{p, p.merged} {
+			if p == nil || p.exists || p.deferred && !p.minimized() {
+				continue
 			}
-			p.source = s
-			return nil
-		})
+			g.Go(func() error {
+				s, err := b.openSource(ctx, p)
+				if err != nil {
+					return fmt.Errorf("%s: %w", p.def.File, err)
+				}
+				p.source = s
+				return nil
+			})
+		}
 	}
 	return g.Wait()
 }

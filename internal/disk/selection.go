@@ -19,6 +19,7 @@ func (b *builder) selection(p *part) content.Selection {
 		Exclude:       slices.Concat(apiDirectories, d.ExcludeFiles),
 		ExcludeTarget: d.ExcludeFilesTarget,
 		Directories:   d.MakeDirectories,
+		Files:         b.generatedFor(d),
 		ClampMtime:    b.SourceDateEpoch,
 	}
 	explicit := map[string]bool{}
@@ -32,7 +33,7 @@ func (b *builder) selection(p *part) content.Selection {
 	if d.Type.Role == repart.RoleRoot && d.Type.IsTree() {
 		for _, q := range b.parts {
 			for _, dir := range q.def.Type.CoveredDirs() {
-				if q != p && !explicit[dir] {
+				if q.def.File != d.File && q != p.absorbed && !explicit[dir] {
 					s.Exclude = append(s.Exclude, dir+"/")
 				}
 			}

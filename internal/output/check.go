@@ -1,6 +1,9 @@
 package output
 
-import "github.com/mkosi-go/mkosi/internal/config"
+import (
+	"github.com/mkosi-go/mkosi/internal/config"
+	"github.com/mkosi-go/mkosi/internal/disk/repart"
+)
 
 // Check reports why an image could not be written, as far as its configuration, its partition definitions and its keys
 // tell, so that a build does not find out in its last step.
@@ -8,7 +11,7 @@ func Check(img *config.Image) error {
 	if !hasDefinitions(img) {
 		return nil
 	}
-	_, err := planImage(img)
+	_, err := planImage(img, nil)
 	return err
 }
 
@@ -19,4 +22,17 @@ func hasDefinitions(img *config.Image) bool {
 		return true
 	}
 	return false
+}
+
+// definitions returns the partition definitions of an image, none if it has none or they cannot be read.
+func definitions(img *config.Image) []repart.Definition {
+	plan := &imagePlan{}
+	if !hasDefinitions(img) || plan.find(img) != nil {
+		return nil
+	}
+	defs, err := plan.read(img, nil)
+	if err != nil {
+		return nil
+	}
+	return defs
 }

@@ -2,12 +2,14 @@ package output
 
 import (
 	"errors"
+	"io"
 	"io/fs"
 	"os"
 	"slices"
 	"strings"
 
 	"github.com/mkosi-go/mkosi/internal/config"
+	"github.com/mkosi-go/mkosi/internal/disk/repart"
 	"github.com/mkosi-go/mkosi/resources"
 )
 
@@ -34,6 +36,20 @@ func definitionFiles(img *config.Image) (fs.FS, error) {
 	return files, nil
 }
 
+// Definitions returns the partition definitions of an image; none if its format has none, or takes them from its content.
+func Definitions(img *config.Image) ([]repart.Definition, error) {
+	switch img.Format {
+	case config.FormatDisk, config.FormatSysext, config.FormatConfext, config.FormatPortable:
+	default:
+		return nil, nil
+	}
+	p := &imagePlan{}
+	if err := p.find(img); err != nil {
+		return nil, err
+	}
+	return repart.ParseDefinitions(p.files, string(img.Architecture))
+}
+
 // explicitDirectories returns RepartDirectories= without mkosi.repart/, which sets it by being there, and whether that
 // was among them.
 func explicitDirectories(img *config.Image) (dirs []string, found bool) {
@@ -58,15 +74,41 @@ func directories(paths []string) layers {
 	return l
 }
 
-// Open opens a file of the first directory that has it.
+// Open opens a file of the first directory that has it, or a directory with what is in it anywhere.
 func (l layers) Open(name string) (fs.File, error) {
 	for _, fsys := range l {
 		f, err := fsys.Open(name)
-		if err == nil || !errors.Is(err, fs.ErrNotExist) {
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		if fi, err := f.Stat(); err != nil || !fi.IsDir() {
 			return f, err
 		}
+		entries, err := l.ReadDir(name)
+		return &openDir{f, entries}, err
 	}
 	return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrNotExist}
+}
+
+// openDir is an open directory of layers; rest are the entries that were not read yet.
+type openDir struct {
+	fs.File
+	rest []fs.DirEntry
+}
+
+func (d *openDir) ReadDir(n int) ([]fs.DirEntry, error) {
+	if n <= 0 {
+		n = len(d.rest)
+	} else if len(d.rest) == 0 {
+		return nil, io.EOF
+	}
+	n = min(n, len(d.rest))
+	entries := d.rest[:n]
+	d.rest = d.rest[n:]
+	return entries, nil
 }
 
 // ReadDir lists what any of the directories has, sorted.

@@ -8,9 +8,11 @@ import (
 	"path/filepath"
 	"slices"
 
+	"github.com/mkosi-go/mkosi/internal/config"
 	"github.com/mkosi-go/mkosi/internal/disk"
 	"github.com/mkosi-go/mkosi/internal/disk/gpt"
 	"github.com/mkosi-go/mkosi/internal/disk/repart"
+	"github.com/mkosi-go/mkosi/internal/host"
 )
 
 // bootTypes are the partitions that are filled last: the kernel in them may be told the root hash of another one.
@@ -18,7 +20,7 @@ var bootTypes = []string{"esp", "xbootldr"}
 
 // writeDisk writes the tree as a disk image with the partitions of RepartDirectories=, or the built-in ones.
 func (w *packer) writeDisk(ctx context.Context, path string) error {
-	plan, err := planImage(w.Image)
+	plan, err := w.plan()
 	if err != nil {
 		return err
 	}
@@ -41,6 +43,23 @@ func (w *packer) writeDisk(ctx context.Context, path string) error {
 		opts.Path = raw
 		return buildTwice(ctx, opts, plan.elTorito)
 	})
+}
+
+// plan plans the image now that its tree is there.
+func (w *packer) plan() (*imagePlan, error) {
+	release, err := w.osRelease()
+	if err != nil {
+		return nil, err
+	}
+	fields := host.ParseOSRelease(string(release))
+	plan, err := planImage(w.Image, func(field string) string { return fields[field] })
+	if err != nil {
+		return nil, err
+	}
+	for _, text := range plan.warnings {
+		w.warn("%s", text)
+	}
+	return plan, nil
 }
 
 // buildTwice writes an image without its boot partitions, and then these.
@@ -70,7 +89,7 @@ func buildTwice(ctx context.Context, opts disk.Options, elTorito *disk.ElTorito)
 // writeExtension writes a system or configuration extension or a portable service: the tree as erofs, its dm-verity
 // hashes, and the signature of their root hash.
 func (w *packer) writeExtension(ctx context.Context, path string) error {
-	plan, err := planImage(w.Image)
+	plan, err := w.plan()
 	if err != nil {
 		return err
 	}
@@ -147,7 +166,7 @@ func (w *packer) finishImage(ctx context.Context, plan *imagePlan, path string, 
 
 // resize enlarges an image to OutputSize=.
 func (w *packer) resize(path string, result *disk.Result) error {
-	if w.Image.OutputSize == nil {
+	if w.Image.OutputSize == nil || w.Image.Format != config.FormatDisk {
 		return nil
 	}
 	sector := int64(result.SectorSize)

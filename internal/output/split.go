@@ -68,9 +68,18 @@ func (w *packer) splitOSRelease() error {
 	if w.Image.Format == config.FormatSysext || w.Image.Format == config.FormatConfext {
 		return nil
 	}
+	b, err := w.osRelease()
+	if err != nil || b == nil {
+		return err
+	}
+	return w.splitFile("osrelease", b)
+}
+
+// osRelease returns the tree's os-release(5), nil if there is none.
+func (w *packer) osRelease() ([]byte, error) {
 	root, err := unix.Open(w.Root, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return &os.PathError{Op: "open", Path: w.Root, Err: err}
+		return nil, &os.PathError{Op: "open", Path: w.Root, Err: err}
 	}
 	defer unix.Close(root)
 	for _, name := range []string{"etc/os-release", "usr/lib/os-release"} {
@@ -79,7 +88,7 @@ func (w *packer) splitOSRelease() error {
 			continue
 		}
 		if err != nil {
-			return err
+			return nil, fmt.Errorf("reading %s of the image: %w", name, err)
 		}
 		f := os.NewFile(uintptr(fd), name)
 		defer f.Close()
@@ -88,11 +97,11 @@ func (w *packer) splitOSRelease() error {
 			err = fmt.Errorf("larger than %d bytes", maxOSRelease)
 		}
 		if err != nil {
-			return fmt.Errorf("reading %s of the image: %w", name, err)
+			return nil, fmt.Errorf("reading %s of the image: %w", name, err)
 		}
-		return w.splitFile("osrelease", b)
+		return b, nil
 	}
-	return nil
+	return nil, nil
 }
 
 // splitTar archives the tree. The whole file is compressed, whatever is of the main output.
@@ -209,15 +218,7 @@ func SplitNames(img *config.Image) []string {
 		}
 	}
 	add(img.SplitName("tar"))
-	plan := &imagePlan{}
-	if err := plan.find(img); err != nil {
-		return names
-	}
-	defs, err := repart.ParseDefinitions(plan.files, string(img.Architecture))
-	if err != nil {
-		return names
-	}
-	for i, d := range defs {
+	for i, d := range definitions(img) {
 		suffix, err := repart.ExpandSplitName(d.SplitName, repart.FinishedPartition{Type: d.Type, Number: i + 1})
 		if err == nil && suffix != "" && !strings.Contains(d.SplitName, "%U") {
 			add(splitName(img, suffix))

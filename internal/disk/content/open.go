@@ -58,8 +58,9 @@ func (w *walker) open(source string, id inode) (io.ReadCloser, error) {
 		Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS,
 	}
 	fd, err := unix.Openat2(int(w.top.Fd()), source, how)
-	if errors.Is(err, unix.ENOSYS) || errors.Is(err, unix.EPERM) {
-		// A sandbox may not know the call.
+	if errors.Is(err, unix.ENOSYS) || errors.Is(err, unix.EPERM) || errors.Is(err, unix.ENAMETOOLONG) {
+		// A sandbox may not know the call, and no call takes a path of more
+		// than 4095 bytes.
 		fd, err = w.openSlowly(source)
 	}
 	if err != nil {

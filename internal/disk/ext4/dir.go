@@ -20,11 +20,14 @@ var fileTypes = map[uint32]byte{
 
 // encodeDir encodes a folder as a list of names, in at least so many blocks.
 func (n *inode) encodeDir(v *volume, blocks int64) []byte {
-	const room = BlockSize - direntTail
+	room := int(v.blockSize)
+	if v.checksums {
+		room -= direntTail
+	}
 	names := append([]child{{".", n}, {"..", n.parent}}, n.children...)
 	var data []byte
-	for len(names) > 0 || int64(len(data)) < blocks*BlockSize {
-		block := make([]byte, BlockSize)
+	for len(names) > 0 || int64(len(data)) < blocks*v.blockSize {
+		block := make([]byte, v.blockSize)
 		used, last := 0, 0
 		for len(names) > 0 {
 			c := names[0]
@@ -44,10 +47,12 @@ func (n *inode) encodeDir(v *volume, blocks int64) []byte {
 		}
 		// The last entry, or an unused one, reaches to the end.
 		le.PutUint16(block[last+4:], uint16(room-last))
-		tail := block[room:]
-		le.PutUint16(tail[4:], direntTail)
-		tail[7] = 0xde
-		le.PutUint32(tail[8:], checksum(n.seed(v), block[:room]))
+		if v.checksums {
+			tail := block[room:]
+			le.PutUint16(tail[4:], direntTail)
+			tail[7] = 0xde
+			le.PutUint32(tail[8:], checksum(n.seed(v), block[:room]))
+		}
 		data = append(data, block...)
 	}
 	return data

@@ -8,9 +8,13 @@
 package ext4
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/google/uuid"
@@ -19,10 +23,12 @@ import (
 	"github.com/mkosi-go/mkosi/internal/disk/program"
 )
 
-// BlockSize is the size of blocks in bytes.
+// BlockSize is the size of blocks in bytes, unless ExtraOptions say otherwise.
 const BlockSize = 4096
 
 const (
+	// inodeSize is the size of inodes in bytes, unless ExtraOptions say
+	// otherwise.
 	inodeSize = 256
 	// minSize is the smallest size that a file system gets, that of
 	// systemd-repart.
@@ -37,13 +43,6 @@ const (
 	firstInode = 12
 )
 
-// features are what file systems are made with: what every kernel since 4.4
-// and every e2fsprogs since 1.43 knows.
-var features = []string{
-	"none", "has_journal", "ext_attr", "resize_inode", "dir_index", "filetype", "extent", "64bit",
-	"flex_bg", "sparse_super", "large_file", "huge_file", "dir_nlink", "extra_isize", "metadata_csum",
-}
-
 // Options are the properties of a file system as a whole.
 type Options struct {
 	// UUID identifies the file system; it is also what names in folders are
@@ -53,16 +52,22 @@ type Options struct {
 	Label string
 	// BuildTime is when it was made, in seconds since 1970.
 	BuildTime int64
+	// SectorSize is that of the disk, in bytes; zero means 4096.
+	SectorSize uint32
+	// ExtraOptions are added to the command line of mke2fs. Those that are
+	// known to make a file system that can be filled are allowed.
+	ExtraOptions []string
 	// Run runs mke2fs.
 	Run program.RunFunc
 }
 
 // Image is a file system that is about to be made.
 type Image struct {
-	options Options
-	tree    content.Tree
-	inodes  int64
-	size    int64
+	options  Options
+	settings settings
+	tree     content.Tree
+	inodes   int64
+	size     int64
 }
 
 // Plan finds out how large the file system has to be. The tree must not change
@@ -71,7 +76,11 @@ func Plan(tree content.Tree, o Options) (*Image, error) {
 	if err := tree.Check(); err != nil {
 		return nil, err
 	}
-	im := &Image{options: o, tree: tree, inodes: firstInode}
+	s, err := parseOptions(o.ExtraOptions)
+	if err != nil {
+		return nil, err
+	}
+	im := &Image{options: o, settings: s, tree: tree, inodes: firstInode}
 	used := int64(0)
 	dirs := map[string]int64{}
 	for i := range tree {
@@ -81,27 +90,40 @@ func Plan(tree content.Tree, o Options) (*Image, error) {
 			continue
 		}
 		im.inodes++
-		used += roundUp(e.Size, BlockSize)
-		if len(e.Target) >= fastSymlink {
-			used += BlockSize
-		}
-		x, err := splitXattrs(e.Xattrs)
+		size, err := im.entrySize(e)
 		if err != nil {
 			return nil, fmt.Errorf("/%s: %w", e.Path, err)
 		}
-		if x.block != nil {
-			used += BlockSize
-		}
-		if e.IsDir() {
-			used += BlockSize
-		}
+		used += size
 	}
 	for _, size := range dirs {
-		used += roundUp(size+size/16, BlockSize) // names do not fill blocks to the end
+		used += roundUp(size+size/16, s.blockSize) // names do not fill blocks to the end
 	}
-	used += roundUp(im.inodes*inodeSize, BlockSize)
+	used += roundUp(im.inodes*s.inodeSize, s.blockSize)
 	im.size = max(minSize, roundUp((emptySize+used)*3/2, BlockSize))
 	return im, nil
+}
+
+// entrySize is how many bytes an entry takes beside its inode and its name.
+func (im *Image) entrySize(e *content.Entry) (int64, error) {
+	g, used := im.settings.geometry, int64(0)
+	for _, r := range e.Ranges() {
+		used += roundUp(r.Offset+r.Size, g.blockSize) - r.Offset/g.blockSize*g.blockSize
+	}
+	if n := int64(len(e.Ranges())); n > extentsInline {
+		used += roundUp(n*2*g.blockSize/g.perNode(), g.blockSize)
+	}
+	if len(e.Target) >= fastSymlink {
+		used += g.blockSize
+	}
+	x, err := g.splitXattrs(e.Xattrs)
+	if x.block != nil {
+		used += g.blockSize
+	}
+	if e.IsDir() {
+		used += g.blockSize
+	}
+	return used, err
 }
 
 // Size is how large the file system is to be, in bytes: half as much again as
@@ -126,22 +148,35 @@ func (im *Image) Write(ctx context.Context, f *os.File, offset, size int64) erro
 
 // format has mke2fs make an empty file system.
 func (im *Image) format(ctx context.Context, path string, offset, size int64) error {
-	inodes := max(size/bytesPerInode, im.inodes+im.inodes/8)
 	id := im.options.UUID.String()
+	set := im.settings
+	extended := append([]string{
+		fmt.Sprintf("offset=%d", offset), "hash_seed=" + id,
+		"nodiscard", "lazy_itable_init=1", "lazy_journal_init=1", "root_owner=0:0",
+	}, set.extended...)
 	argv := []string{
-		"mke2fs", "-q", "-F", "-t", "ext4", "-b", fmt.Sprint(BlockSize), "-I", fmt.Sprint(inodeSize), "-m", "0",
-		"-N", fmt.Sprint(inodes), "-U", id, "-L", label(im.options.Label), "-O", strings.Join(features, ","),
-		"-E", fmt.Sprintf("offset=%d,hash_seed=%s,nodiscard,lazy_itable_init=1,lazy_journal_init=1,root_owner=0:0", offset, id),
-		path, fmt.Sprintf("%dk", size/1024),
+		"mke2fs", "-q", "-F", "-t", "ext4", "-b", fmt.Sprint(set.blockSize), "-I", fmt.Sprint(set.inodeSize), "-m", "0",
+		"-U", id, "-L", label(im.options.Label), "-O", strings.Join(slices.Concat(features, set.features), ","),
+		"-E", strings.Join(extended, ","),
 	}
+	if !set.inodes {
+		argv = append(argv, "-N", fmt.Sprint(max(size/bytesPerInode, im.inodes+im.inodes/8)))
+	}
+	argv = append(append(argv, set.others...), path, fmt.Sprintf("%dk", size/1024))
 	// The first variable is for e2fsprogs before 1.47.1, the second for later
-	// ones; the third keeps the host's defaults out.
+	// ones; the third keeps the host's defaults out; the fourth must not be
+	// larger than a block.
 	env := []string{
 		fmt.Sprintf("E2FSPROGS_FAKE_TIME=%d", max(1, im.options.BuildTime)),
 		fmt.Sprintf("SOURCE_DATE_EPOCH=%d", max(1, im.options.BuildTime)),
 		"MKE2FS_CONFIG=/dev/null",
+		fmt.Sprintf("MKE2FS_DEVICE_SECTSIZE=%d", min(int64(cmp.Or(im.options.SectorSize, BlockSize)), set.blockSize)),
 	}
-	if err := im.options.Run(ctx, program.Command{Args: argv, Env: env}); err != nil {
+	err := im.options.Run(ctx, program.Command{Args: argv, Env: env})
+	if errors.Is(err, fs.ErrNotExist) {
+		return &program.MissingError{Program: "mke2fs", Package: "e2fsprogs", Purpose: "Format=ext4"}
+	}
+	if err != nil {
 		return fmt.Errorf("making an ext4 file system: %w", err)
 	}
 	return nil

@@ -22,12 +22,15 @@ import (
 // The whole of a file system needs mke2fs, so it is tested with it, with
 // e2fsck and with the kernel in the integration tests. Here are the parts.
 
+var defaults = geometry{BlockSize, inodeSize}
+
 // emptyVolume has three groups, the first two with a few blocks in use and the
 // last one half as large.
 func emptyVolume() *volume {
 	v := &volume{
+		geometry: defaults, descSize: descSize, checksums: true,
 		blocks: 2*32768 + 16384, blocksPerGroup: 32768, inodesPerGroup: 100,
-		super: make([]byte, superSize), nextInode: firstInode,
+		super: make([]byte, superSize), nextInode: firstInode, tableNumber: -1,
 	}
 	for range 3 {
 		g := &group{desc: make([]byte, descSize), blockBitmap: make([]byte, BlockSize), inodeBitmap: make([]byte, BlockSize)}
@@ -58,7 +61,7 @@ func TestAllocate(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []extent{{2, 38}, {43, 7}, {53, 7}, {66, 4}, {76, 4}, {86, 40}}
+	want := []extent{{2, 38}, {43, 7}, {53, 7}, {67, 3}, {77, 3}, {87, 42}}
 	if diff := cmp.Diff(want, runs, cmp.AllowUnexported(extent{})); diff != "" {
 		t.Errorf("first blocks (-want +got):\n%s", diff)
 	}
@@ -67,7 +70,7 @@ func TestAllocate(t *testing.T) {
 		t.Fatal(err)
 	}
 	// The second group has a backup too.
-	want = []extent{{126, 32768 - 126}, {32770, 40000 - (32768 - 126)}}
+	want = []extent{{129, 32768 - 129}, {32770, 40000 - (32768 - 129)}}
 	if diff := cmp.Diff(want, runs, cmp.AllowUnexported(extent{})); diff != "" {
 		t.Errorf("next blocks (-want +got):\n%s", diff)
 	}
@@ -115,34 +118,116 @@ func TestHasBackup(t *testing.T) {
 }
 
 func TestSplitRuns(t *testing.T) {
-	got := splitRuns([]extent{{100, 2}, {200, 70000}})
-	want := []mapped{{extent{100, 2}, 0}, {extent{200, 32768}, 2}, {extent{32968, 32768}, 32770}, {extent{65736, 4464}, 65538}}
+	got := splitRuns([]mapped{{extent{100, 2}, 0}, {extent{200, 70000}, 5}})
+	want := []mapped{{extent{100, 2}, 0}, {extent{200, 32768}, 5}, {extent{32968, 32768}, 32773}, {extent{65736, 4464}, 65541}}
 	if diff := cmp.Diff(want, got, cmp.AllowUnexported(mapped{}, extent{})); diff != "" {
 		t.Errorf("extents (-want +got):\n%s", diff)
 	}
-	var pieces []extent
-	for i := range int64(4*extentsPerLeaf + 1) {
-		pieces = append(pieces, extent{i * 2, 1})
+	var pieces []mapped
+	for i := range int64(340*340 + 1) {
+		pieces = append(pieces, mapped{extent{i * 2, 1}, i})
 	}
-	for count, want := range map[int]int64{0: 0, 4: 0, 5: 1, extentsPerLeaf: 1, extentsPerLeaf + 1: 2, 4 * extentsPerLeaf: 4} {
-		if got, err := leavesNeeded(pieces[:count]); err != nil || got != want {
-			t.Errorf("%d extents need %d leaves, not %d, %v", count, want, got, err)
+	for count, want := range map[int]int64{
+		0: 0, 4: 0, 5: 1, 340: 1, 341: 2, 4 * 340: 4, 4*340 + 1: 5 + 1, 340 * 340: 340 + 1, 340*340 + 1: 341 + 2,
+	} {
+		if got := defaults.nodesNeeded(pieces[:count]); got != want {
+			t.Errorf("%d extents need %d blocks, not %d", count, want, got)
 		}
 	}
-	if _, err := leavesNeeded(pieces); err == nil {
-		t.Error("too many extents were accepted")
+}
+
+// A file with more extents than one level of blocks has room for.
+func TestEncodeExtents(t *testing.T) {
+	v := emptyVolume()
+	disk := make(memory, 64*BlockSize)
+	v.f = disk
+	n := &inode{number: 12, nodes: []extent{{40, 2}, {50, 10}}}
+	for i := range int64(2000) {
+		n.runs = append(n.runs, mapped{extent{1000 + 2*i, 1}, 3 * i})
+	}
+	area := make([]byte, 60)
+	if err := n.encodeExtents(v, area); err != nil {
+		t.Fatal(err)
+	}
+	if le.Uint16(area[2:]) != 1 || le.Uint16(area[6:]) != 2 {
+		t.Fatalf("in the inode: %x", area)
+	}
+	child := func(node []byte, i int) []byte {
+		return disk[int(le.Uint32(node[12+12*i+4:]))*BlockSize:][:BlockSize]
+	}
+	top := child(area, 0)
+	if entries := le.Uint16(top[2:]); entries != 6 || le.Uint16(top[6:]) != 1 {
+		t.Fatalf("the top has %d entries: %x", entries, top[:24])
+	}
+	leaf := child(top, 5)
+	last := leaf[12+12*(2000-5*340-1):]
+	if le.Uint32(leaf[12:]) != 3*5*340 || le.Uint32(last) != 3*1999 || le.Uint16(last[4:]) != 1 || le.Uint32(last[8:]) != 1000+2*1999 {
+		t.Errorf("the last leaf: %x ... %x", leaf[:24], last[:12])
+	}
+	if le.Uint32(leaf[12+12*340:]) != checksum(n.seed(v), leaf[:12+12*340]) {
+		t.Error("the checksum of the last leaf is wrong")
 	}
 }
 
 func TestPieces(t *testing.T) {
-	n := &inode{runs: []extent{{10, 2}, {20, 1}, {30, 3}}}
+	n := &inode{runs: []mapped{{extent{10, 2}, 0}, {extent{20, 1}, 2}, {extent{30, 3}, 5}}}
 	var got [][3]int64
-	for off, r := range n.pieces(4096, 3*4096+100) {
+	for off, r := range n.pieces(4096, 4096, 5*4096+100) {
 		got = append(got, [3]int64{off, r.start, r.count})
 	}
-	want := [][3]int64{{0, 11 * 4096, 4096}, {4096, 20 * 4096, 4096}, {8192, 30 * 4096, 4096 + 100}}
+	want := [][3]int64{{0, 11 * 4096, 4096}, {4096, 20 * 4096, 4096}, {4 * 4096, 30 * 4096, 4096 + 100}}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("pieces (-want +got):\n%s", diff)
+	}
+}
+
+func TestAllocateSparse(t *testing.T) {
+	v := emptyVolume()
+	e := &content.Entry{Mode: unix.S_IFREG, Size: 1 << 20, Data: []content.Range{{Offset: 5000, Size: 10}, {Offset: 8190, Size: 4}, {Offset: 1 << 19, Size: 8192}}}
+	n := &inode{entry: e}
+	if err := n.allocate(v, nil); err != nil {
+		t.Fatal(err)
+	}
+	want := []mapped{{extent{2, 2}, 1}, {extent{4, 2}, 128}}
+	if diff := cmp.Diff(want, n.runs, cmp.AllowUnexported(mapped{}, extent{})); diff != "" {
+		t.Errorf("blocks (-want +got):\n%s", diff)
+	}
+}
+
+func TestParseOptions(t *testing.T) {
+	s, err := parseOptions(strings.Fields("-O verity,^64bit -b1024 -I 512 -N 5 -E stride=4,encoding=utf8 -m 1 -Ocasefold -j -J size=4"))
+	want := settings{
+		geometry: geometry{1024, 512}, inodes: true, features: []string{"verity", "^64bit", "casefold"},
+		extended: []string{"stride=4", "encoding=utf8"}, others: []string{"-N", "5", "-m", "1", "-J", "size=4"},
+	}
+	if diff := cmp.Diff(want, s, cmp.AllowUnexported(settings{}, geometry{})); diff != "" || err != nil {
+		t.Errorf("settings (-want +got):\n%s%v", diff, err)
+	}
+	for _, bad := range []string{"-b 512", "-b", "-b x", "-I 128", "-E offset=5", "-d /", "-S", "/dev/x", "-", "-C 65536", "-n"} {
+		if s, err := parseOptions(strings.Fields(bad)); err == nil {
+			t.Errorf("%s was accepted: %v", bad, s)
+		}
+	}
+}
+
+func TestCheckFeatures(t *testing.T) {
+	super := make([]byte, superSize)
+	for compat, words := range map[[3]uint32]string{
+		{0x3c, 0x2c2, 0x46b}:      "",
+		{0x1c3c, 0x362c2, 0xa46b}: "",
+		{0x23c, 0x2c2, 0x46b}:     "sparse_super2",
+		{0x3c, 0x82d2, 0x46b}:     "meta_bg, inline_data",
+		{0x3c, 0x2c2, 0x66b}:      "bigalloc",
+		{0x3c, 0x282, 0x46b}:      "extent",
+		{0x3c, 0x2c2, 0x80046b}:   "0x800000",
+	} {
+		for i, at := range []int{92, 96, 100} {
+			le.PutUint32(super[at:], compat[i])
+		}
+		err := checkFeatures(super)
+		if (err == nil) != (words == "") || err != nil && !strings.Contains(err.Error(), words) {
+			t.Errorf("features %x: %v, want %q", compat, err, words)
+		}
 	}
 }
 
@@ -165,7 +250,7 @@ func TestEncodeACL(t *testing.T) {
 }
 
 func TestSplitXattrs(t *testing.T) {
-	x, err := splitXattrs([]content.Xattr{
+	x, err := defaults.splitXattrs([]content.Xattr{
 		{Name: "security.capability", Value: make([]byte, 20)},
 		{Name: "user.large", Value: make([]byte, 3000)},
 	})
@@ -178,21 +263,21 @@ func TestSplitXattrs(t *testing.T) {
 	if len(x.block) != BlockSize || x.block[33] != 1 || string(x.block[48:53]) != "large" {
 		t.Errorf("in the block: %x", x.block[:64])
 	}
-	if x, err := splitXattrs(nil); err != nil || x.inode != nil || x.block != nil {
+	if x, err := defaults.splitXattrs(nil); err != nil || x.inode != nil || x.block != nil {
 		t.Errorf("no attributes: %v, %v", x, err)
 	}
 	for _, bad := range []content.Xattr{
 		{Name: "other.x"}, {Name: "user."}, {Name: "user.x", Value: make([]byte, 4096)},
 		{Name: "user." + strings.Repeat("n", 256)}, {Name: "system.posix_acl_access", Value: []byte("x")},
 	} {
-		if _, err := splitXattrs([]content.Xattr{bad}); err == nil {
+		if _, err := defaults.splitXattrs([]content.Xattr{bad}); err == nil {
 			t.Errorf("%.30s of %d bytes was accepted", bad.Name, len(bad.Value))
 		}
 	}
 }
 
 func TestEncodeDir(t *testing.T) {
-	v := &volume{}
+	v := &volume{geometry: defaults, checksums: true}
 	dir := &inode{entry: &content.Entry{Mode: unix.S_IFDIR}, number: 2}
 	dir.parent = dir
 	file := &inode{entry: &content.Entry{Mode: unix.S_IFREG}, number: 12}
@@ -283,11 +368,12 @@ func FuzzOpenVolume(f *testing.F) {
 	le.PutUint16(super[56:], 0xef53)
 	le.PutUint32(super[4:], 8192)
 	le.PutUint32(super[24:], 2)
+	le.PutUint32(super[76:], 1)
 	le.PutUint32(super[32:], 32768)
 	le.PutUint32(super[40:], 2048)
 	le.PutUint16(super[88:], inodeSize)
 	le.PutUint32(super[96:], 0x2c2)
-	le.PutUint32(super[100:], roCompatChecksum)
+	le.PutUint32(super[100:], roCompatChecksum|roCompatSparse)
 	le.PutUint16(super[254:], descSize)
 	desc := make([]byte, descSize)
 	le.PutUint32(desc[0:], 2)
@@ -310,7 +396,7 @@ func FuzzOpenVolume(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if b, err := v.inode(number); err == nil && len(b) != inodeSize {
+		if b, err := v.inode(number); err == nil && int64(len(b)) != v.inodeSize {
 			t.Errorf("inode of %d bytes", len(b))
 		}
 	})

@@ -16,9 +16,9 @@ const (
 	// does not fit into the inode.
 	fastSymlink = 60
 
-	extentMagic    = 0xf30a
-	extentsInline  = 4
-	extentsPerLeaf = (BlockSize - 12) / 12
+	extentMagic   = 0xf30a
+	extentHeader  = 12
+	extentsInline = 4
 	// maxRun is how many blocks one extent can have.
 	maxRun = 32768
 )
@@ -29,9 +29,9 @@ type inode struct {
 	number uint32
 	links  uint32
 	size   int64
-	// runs are the blocks with the content, leaves those with further extents.
-	runs   []extent
-	leaves []extent
+	// runs are the blocks with the content, nodes those with further extents.
+	runs   []mapped
+	nodes  []extent
 	xattrs xattrs
 	// xattrBlock is the block for attributes that do not fit into the inode.
 	xattrBlock int64
@@ -46,7 +46,7 @@ type child struct {
 	node *inode
 }
 
-// encode writes the inode to its 256 bytes.
+// encode writes the inode to its bytes.
 func (n *inode) encode(v *volume, b []byte, buildTime int64) error {
 	e := n.entry
 	clear(b)
@@ -79,15 +79,16 @@ func (n *inode) encode(v *volume, b []byte, buildTime int64) error {
 		le.PutUint32(b[t.field:], uint32(sec))
 		le.PutUint32(b[t.extra:], uint32((sec-int64(int32(sec)))>>32)&3|t.nsec<<2)
 	}
-	sectors := int64(0)
-	for _, r := range append(append([]extent(nil), n.runs...), n.leaves...) {
-		sectors += r.count * (BlockSize / 512)
+	blocks := total(n.nodes)
+	for _, r := range n.runs {
+		blocks += r.count
 	}
 	if n.xattrBlock != 0 {
-		sectors += BlockSize / 512
+		blocks++
 		le.PutUint32(b[104:], uint32(n.xattrBlock))
 		le.PutUint16(b[118:], uint16(n.xattrBlock>>32))
 	}
+	sectors := blocks * (v.blockSize / 512)
 	le.PutUint32(b[28:], uint32(sectors))
 	le.PutUint16(b[116:], uint16(sectors>>32))
 	if err := n.encodeBlocks(v, b); err != nil {
@@ -95,9 +96,11 @@ func (n *inode) encode(v *volume, b []byte, buildTime int64) error {
 	}
 	copy(b[128+extraSize:], n.xattrs.inode)
 
-	sum := checksum(n.seed(v), b)
-	le.PutUint16(b[124:], uint16(sum))
-	le.PutUint16(b[130:], uint16(sum>>16))
+	if v.checksums {
+		sum := checksum(n.seed(v), b)
+		le.PutUint16(b[124:], uint16(sum))
+		le.PutUint16(b[130:], uint16(sum>>16))
+	}
 	return nil
 }
 
@@ -127,102 +130,5 @@ func (n *inode) encodeBlocks(v *volume, b []byte) error {
 		}
 	}
 	le.PutUint32(b[32:], flagExtents)
-	extents := splitRuns(n.runs)
-	if len(n.leaves) == 0 {
-		encodeExtents(area, extents, extentsInline)
-		return nil
-	}
-	// One level of blocks with extents below the inode.
-	putExtentHeader(area, 0, extentsInline, 1)
-	entry := 0
-	for _, run := range n.leaves {
-		for i := range run.count {
-			count := min(len(extents), extentsPerLeaf)
-			leaf := make([]byte, BlockSize)
-			encodeExtents(leaf, extents[:count], extentsPerLeaf)
-			tail := 12 + 12*extentsPerLeaf
-			le.PutUint32(leaf[tail:], checksum(n.seed(v), leaf[:tail]))
-			block := run.start + i
-			if err := v.writeAt(leaf, block*BlockSize); err != nil {
-				return err
-			}
-			x := area[12+12*entry:]
-			le.PutUint32(x[0:], extents[0].logical)
-			le.PutUint32(x[4:], uint32(block))
-			le.PutUint16(x[8:], uint16(block>>32))
-			extents = extents[count:]
-			entry++
-			putExtentHeader(area, entry, extentsInline, 1)
-		}
-	}
-	return nil
-}
-
-// mapped is an extent with its place in the file.
-type mapped struct {
-	extent
-	logical uint32
-}
-
-// splitRuns turns runs of blocks into extents, which have a limited length.
-func splitRuns(runs []extent) []mapped {
-	var out []mapped
-	logical := int64(0)
-	for _, r := range runs {
-		for r.count > 0 {
-			n := min(r.count, maxRun)
-			out = append(out, mapped{extent{r.start, n}, uint32(logical)})
-			r.start += n
-			r.count -= n
-			logical += n
-		}
-	}
-	return out
-}
-
-// leavesNeeded is how many blocks with extents the runs need.
-func leavesNeeded(runs []extent) (int64, error) {
-	n := len(splitRuns(runs))
-	if n <= extentsInline {
-		return 0, nil
-	}
-	leaves := (n + extentsPerLeaf - 1) / extentsPerLeaf
-	if leaves > extentsInline {
-		return 0, fmt.Errorf("the file is in too many pieces (%d)", n)
-	}
-	return int64(leaves), nil
-}
-
-func putExtentHeader(b []byte, entries, limit, depth int) {
-	le.PutUint16(b[0:], extentMagic)
-	le.PutUint16(b[2:], uint16(entries))
-	le.PutUint16(b[4:], uint16(limit))
-	le.PutUint16(b[6:], uint16(depth))
-}
-
-func encodeExtents(b []byte, extents []mapped, limit int) {
-	putExtentHeader(b, len(extents), limit, 0)
-	for i, e := range extents {
-		x := b[12+12*i:]
-		le.PutUint32(x[0:], e.logical)
-		le.PutUint16(x[4:], uint16(e.count))
-		le.PutUint16(x[6:], uint16(e.start>>32))
-		le.PutUint32(x[8:], uint32(e.start))
-	}
-}
-
-// readRuns returns the blocks of an inode whose extents are all in it.
-func readRuns(b []byte) ([]extent, error) {
-	area := b[40:100]
-	count := int(le.Uint16(area[2:]))
-	if le.Uint16(area) != extentMagic || le.Uint16(area[6:]) != 0 || count > extentsInline {
-		return nil, fmt.Errorf("unexpected extents in a new file system")
-	}
-	var runs []extent
-	for i := range count {
-		x := area[12+12*i:]
-		start := int64(le.Uint16(x[6:]))<<32 | int64(le.Uint32(x[8:]))
-		runs = appendRun(runs, extent{start, int64(le.Uint16(x[4:]))})
-	}
-	return runs, nil
+	return n.encodeExtents(v, area)
 }

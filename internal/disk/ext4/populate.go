@@ -92,7 +92,7 @@ func (n *inode) assign(v *volume) (err error) {
 			v.addDir(n.number)
 		}
 	}
-	n.xattrs, err = splitXattrs(n.entry.Xattrs)
+	n.xattrs, err = v.splitXattrs(n.entry.Xattrs)
 	return err
 }
 
@@ -111,12 +111,15 @@ func (im *Image) writeNode(v *volume, n *inode) error {
 	var data []byte
 	switch n.entry.Type() {
 	case unix.S_IFDIR:
-		data = n.encodeDir(v, total(n.runs))
+		data = n.encodeDir(v, n.blocks())
 		n.size = int64(len(data))
 	case unix.S_IFLNK:
 		n.size = int64(len(n.entry.Target))
+		if n.size >= v.blockSize {
+			return fmt.Errorf("a target of %d bytes does not fit into a block of %d", n.size, v.blockSize)
+		}
 		if n.size >= fastSymlink {
-			data = append([]byte(n.entry.Target), make([]byte, BlockSize-n.size)...)
+			data = append([]byte(n.entry.Target), make([]byte, roundUp(n.size, v.blockSize)-n.size)...)
 		}
 	case unix.S_IFREG:
 		n.size = n.entry.Size
@@ -124,38 +127,43 @@ func (im *Image) writeNode(v *volume, n *inode) error {
 	if err := n.allocate(v, data); err != nil {
 		return err
 	}
-	for off, r := range n.pieces(0, int64(len(data))) {
+	for off, r := range n.pieces(v.blockSize, 0, int64(len(data))) {
 		if err := v.writeAt(data[off:off+r.count], r.start); err != nil {
 			return err
 		}
 	}
 	if n.xattrs.block != nil {
-		finishXattrBlock(v.seed, n.xattrs.block, n.xattrBlock)
-		if err := v.writeAt(n.xattrs.block, n.xattrBlock*BlockSize); err != nil {
+		if v.checksums {
+			finishXattrBlock(v.seed, n.xattrs.block, n.xattrBlock)
+		}
+		if err := v.writeAt(n.xattrs.block, n.xattrBlock*v.blockSize); err != nil {
 			return err
 		}
 	}
 	return n.encode(v, b, im.options.BuildTime)
 }
 
-// allocate takes the blocks that the inode needs beyond those it has.
-func (n *inode) allocate(v *volume, data []byte) error {
-	size := int64(len(data))
+// allocate takes the blocks that the inode needs beyond those it has. Holes need
+// none.
+func (n *inode) allocate(v *volume, data []byte) (err error) {
+	ranges := []content.Range{{Size: int64(len(data))}}
 	if n.entry.Type() == unix.S_IFREG {
-		size = n.size
+		ranges = n.entry.Ranges()
 	}
-	more, err := v.allocate(roundUp(size, BlockSize)/BlockSize - total(n.runs))
-	if err != nil {
-		return err
+	next := n.blocks()
+	for _, r := range ranges {
+		end := roundUp(r.Offset+r.Size, v.blockSize) / v.blockSize
+		next = max(next, r.Offset/v.blockSize)
+		more, err := v.allocate(end - next)
+		if err != nil {
+			return err
+		}
+		for _, x := range more {
+			n.runs = appendMapped(n.runs, mapped{x, next})
+			next += x.count
+		}
 	}
-	for _, r := range more {
-		n.runs = appendRun(n.runs, r)
-	}
-	leaves, err := leavesNeeded(n.runs)
-	if err != nil {
-		return err
-	}
-	if n.leaves, err = v.allocate(leaves); err != nil {
+	if n.nodes, err = v.allocate(v.nodesNeeded(n.runs)); err != nil {
 		return err
 	}
 	if n.xattrs.block != nil {
@@ -168,6 +176,15 @@ func (n *inode) allocate(v *volume, data []byte) error {
 	return nil
 }
 
+// blocks is where the last block with content ends, in the file.
+func (n *inode) blocks() int64 {
+	if len(n.runs) == 0 {
+		return 0
+	}
+	last := n.runs[len(n.runs)-1]
+	return last.logical + last.count
+}
+
 func total(runs []extent) int64 {
 	n := int64(0)
 	for _, r := range runs {
@@ -176,21 +193,20 @@ func total(runs []extent) int64 {
 	return n
 }
 
-// pieces yields where the bytes from an offset on are: offsets from there, and
-// extents that count bytes rather than blocks.
-func (n *inode) pieces(from, count int64) func(yield func(int64, extent) bool) {
+// pieces yields where the bytes from an offset on are, which are not in a hole:
+// offsets from there, and extents that count bytes rather than blocks.
+func (n *inode) pieces(blockSize, from, count int64) func(yield func(int64, extent) bool) {
 	return func(yield func(int64, extent) bool) {
-		done, start := int64(0), int64(0)
 		for _, r := range n.runs {
-			length := r.count * BlockSize
-			if skip := from + done - start; done < count && skip < length {
-				piece := min(length-skip, count-done)
-				if !yield(done, extent{r.start*BlockSize + skip, piece}) {
-					return
-				}
-				done += piece
+			start := max(from, r.logical*blockSize)
+			end := min(from+count, (r.logical+r.count)*blockSize)
+			if start >= end {
+				continue
 			}
-			start += length
+			at := r.start*blockSize + start - r.logical*blockSize
+			if !yield(start-from, extent{at, end - start}) {
+				return
+			}
 		}
 	}
 }
@@ -217,8 +233,8 @@ func copyContents(ctx context.Context, v *volume, nodes []*inode) error {
 		g.Go(func() error {
 			buf := make([]byte, copySize)
 			for n := range queue {
-				err := n.entry.Pieces(ctx, buf, func(p []byte, off int64) error {
-					for at, r := range n.pieces(off, int64(len(p))) {
+				err := n.entry.DataPieces(ctx, buf, func(p []byte, off int64) error {
+					for at, r := range n.pieces(v.blockSize, off, int64(len(p))) {
 						if err := v.writeAt(p[at:at+r.count], r.start); err != nil {
 							return err
 						}

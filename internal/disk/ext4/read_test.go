@@ -94,10 +94,19 @@ func TestRuns(t *testing.T) {
 	inode := make([]byte, 256)
 	le.PutUint32(inode[32:], flagExtents)
 	area := inode[40:100]
-	putExtentHeader(area, 1, 4, 1)
+	copy(area, "\x0a\xf3\x01\x00\x04\x00\x01\x00")
 	le.PutUint32(area[16:], 900)
 	leaf := disk[900*1024:]
-	encodeExtents(leaf, []mapped{{extent{10, 2}, 0}, {extent{50, 3}, 4}, {extent{60, maxRun + 5}, 7}, {extent{53, 1}, 12}}, 80)
+	copy(leaf, "\x0a\xf3\x04\x00\x50\x00\x00\x00")
+	for i, x := range []struct {
+		logical, start uint32
+		count          uint16
+	}{{0, 10, 2}, {4, 50, 3}, {7, 60, maxRun + 5}, {12, 53, 1}} {
+		e := leaf[12+12*i:]
+		le.PutUint32(e, x.logical)
+		le.PutUint16(e[4:], x.count)
+		le.PutUint32(e[8:], x.start)
+	}
 	runs, err := v.runs(inode, 13*1024)
 	want := []content.Run{{At: 0, Length: 2048, Offset: 10240}, {At: 4096, Length: 3072, Offset: 51200}, {At: 12 * 1024, Length: 1024, Offset: 53 * 1024}}
 	if err != nil || !slices.Equal(runs, want) {

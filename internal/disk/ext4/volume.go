@@ -8,17 +8,12 @@ import (
 	"math/bits"
 )
 
-// Feature bits of the superblock that change what has to be written.
 const (
-	incompatFiletype = 0x2
-	incompatExtents  = 0x40
-	incompat64bit    = 0x80
-	incompatFlexBG   = 0x200
-	roCompatChecksum = 0x400
-
 	superOffset = 1024
 	superSize   = 1024
-	descSize    = 64
+	// descSize is the size of a group descriptor with the feature 64bit; it is
+	// half of that without.
+	descSize = 64
 )
 
 // Flags of a block group.
@@ -51,25 +46,38 @@ type device interface {
 
 // volume is an open file system with what changes as it is filled.
 type volume struct {
+	geometry
 	f      device
 	offset int64
 	super  []byte
 	seed   uint32
 	blocks int64
-
+	// firstBlock is where the first group begins: behind the superblock if
+	// that has a block of its own.
+	firstBlock                     int64
 	blocksPerGroup, inodesPerGroup int64
-	groups                         []*group
+	descSize                       int64
+	// checksums says that metadata has them, and that what is not in use need
+	// not be initialized.
+	checksums bool
+	groups    []*group
 
 	// nextBlock and nextInode are where to look for free ones.
 	nextBlock, nextInode int64
+	// table is the inode table of the group with a number that inodes were
+	// last written to.
+	table       []byte
+	tableNumber int64
 }
+
+// geometry is what the space that something takes depends on, in bytes.
+type geometry struct{ blockSize, inodeSize int64 }
 
 // group is a block group.
 type group struct {
 	desc        []byte
 	blockBitmap []byte
 	inodeBitmap []byte
-	inodeTable  []byte
 }
 
 func (v *volume) readAt(p []byte, off int64) error {
@@ -87,34 +95,58 @@ func (v *volume) writeAt(p []byte, off int64) error {
 
 // openVolume reads the superblock and the groups of an empty file system.
 func openVolume(f device, offset, size int64) (*volume, error) {
-	v := &volume{f: f, offset: offset, super: make([]byte, superSize), nextInode: firstInode}
+	v := &volume{f: f, offset: offset, super: make([]byte, superSize), nextInode: firstInode, tableNumber: -1}
 	if err := v.readAt(v.super, superOffset); err != nil {
 		return nil, err
 	}
 	s := v.super
-	incompat, roCompat := le.Uint32(s[96:]), le.Uint32(s[100:])
-	const want = incompatFiletype | incompatExtents | incompat64bit | incompatFlexBG
-	if le.Uint16(s[56:]) != 0xef53 || incompat != want || roCompat&roCompatChecksum == 0 ||
-		le.Uint32(s[24:]) != 2 || le.Uint16(s[88:]) != inodeSize || le.Uint16(s[254:]) != descSize {
-		return nil, fmt.Errorf("not a file system with the features that were asked for (%#x, %#x)", incompat, roCompat)
+	if le.Uint16(s[56:]) != 0xef53 || le.Uint32(s[76:]) == 0 || le.Uint32(s[24:]) > 6 {
+		return nil, fmt.Errorf("there is no ext4 file system")
 	}
-	v.blocks = int64(le.Uint32(s[4:])) | int64(le.Uint32(s[336:]))<<32
+	if err := checkFeatures(s); err != nil {
+		return nil, err
+	}
+	v.blockSize, v.inodeSize = 1024<<le.Uint32(s[24:]), int64(le.Uint16(s[88:]))
+	if v.inodeSize < inodeSize || v.inodeSize > v.blockSize || v.inodeSize&(v.inodeSize-1) != 0 {
+		return nil, fmt.Errorf("inodes of %d bytes are not supported, but of 256 and more", v.inodeSize)
+	}
+	v.descSize = descSize / 2
+	if le.Uint32(s[96:])&incompat64bit != 0 {
+		if v.descSize = int64(le.Uint16(s[254:])); v.descSize != descSize {
+			return nil, fmt.Errorf("group descriptors of %d bytes", v.descSize)
+		}
+	}
+	v.firstBlock = int64(le.Uint32(s[20:]))
+	v.blocks = int64(le.Uint32(s[4:]))
+	if v.descSize == descSize {
+		v.blocks |= int64(le.Uint32(s[336:])) << 32
+	}
 	v.blocksPerGroup, v.inodesPerGroup = int64(le.Uint32(s[32:])), int64(le.Uint32(s[40:]))
-	if v.blocks <= 0 || v.blocks > size/BlockSize || v.blocksPerGroup != 8*BlockSize || v.inodesPerGroup == 0 || v.inodesPerGroup > 8*BlockSize {
+	if v.blocks <= v.firstBlock || v.blocks > size/v.blockSize || v.firstBlock > 1 ||
+		v.blocksPerGroup <= 0 || v.blocksPerGroup > 8*v.blockSize || v.blocksPerGroup%8 != 0 ||
+		v.inodesPerGroup <= 0 || v.inodesPerGroup > 8*v.blockSize || v.inodesPerGroup%8 != 0 {
 		return nil, fmt.Errorf("%d blocks in groups of %d with %d inodes", v.blocks, v.blocksPerGroup, v.inodesPerGroup)
 	}
+	v.nextBlock = v.firstBlock
+	v.checksums = le.Uint32(s[100:])&roCompatChecksum != 0
 	v.seed = checksum(^uint32(0), s[104:120])
+	if le.Uint32(s[96:])&incompatSeed != 0 {
+		v.seed = le.Uint32(s[624:])
+	}
 	return v, v.readGroups()
 }
 
 func (v *volume) readGroups() error {
-	count := (v.blocks + v.blocksPerGroup - 1) / v.blocksPerGroup
-	descs := make([]byte, count*descSize)
-	if err := v.readAt(descs, BlockSize); err != nil {
+	count := (v.blocks - v.firstBlock + v.blocksPerGroup - 1) / v.blocksPerGroup
+	if count > v.blocks/2 {
+		return fmt.Errorf("%d groups in %d blocks", count, v.blocks)
+	}
+	descs := make([]byte, count*v.descSize)
+	if err := v.readAt(descs, v.descriptors()); err != nil {
 		return err
 	}
 	for i := range count {
-		v.groups = append(v.groups, &group{desc: descs[i*descSize : (i+1)*descSize]})
+		v.groups = append(v.groups, &group{desc: descs[i*v.descSize : (i+1)*v.descSize]})
 	}
 	for i, g := range v.groups {
 		for _, field := range []int{0, 4, 8} {
@@ -122,26 +154,33 @@ func (v *volume) readGroups() error {
 				return fmt.Errorf("group %d has metadata in block %d of %d", i, n, v.blocks)
 			}
 		}
-		g.blockBitmap = make([]byte, BlockSize)
-		g.inodeBitmap = make([]byte, BlockSize)
+		g.blockBitmap = make([]byte, v.blockSize)
+		g.inodeBitmap = make([]byte, v.blockSize)
 		if g.flags()&blockUninit != 0 {
 			v.initBlockBitmap(int64(i))
-		} else if err := v.readAt(g.blockBitmap, g.at(0)*BlockSize); err != nil {
+		} else if err := v.readAt(g.blockBitmap, g.at(0)*v.blockSize); err != nil {
 			return err
 		}
 		if g.flags()&inodeUninit != 0 {
-			fill(g.inodeBitmap, v.inodesPerGroup, 8*BlockSize)
-		} else if err := v.readAt(g.inodeBitmap, g.at(4)*BlockSize); err != nil {
+			fill(g.inodeBitmap, v.inodesPerGroup, 8*v.blockSize)
+		} else if err := v.readAt(g.inodeBitmap, g.at(4)*v.blockSize); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
+// descriptors is where the group descriptors are, in bytes.
+func (v *volume) descriptors() int64 { return (v.firstBlock + 1) * v.blockSize }
+
 // at reads a block number that is split over the two halves of a descriptor:
 // 0 is that of the block bitmap, 4 of the inode bitmap, 8 of the inode table.
 func (g *group) at(field int) int64 {
-	return int64(le.Uint32(g.desc[field:])) | int64(le.Uint32(g.desc[32+field:]))<<32
+	n := int64(le.Uint32(g.desc[field:]))
+	if len(g.desc) == descSize {
+		n |= int64(le.Uint32(g.desc[32+field:])) << 32
+	}
+	return n
 }
 
 func (g *group) flags() uint16 { return le.Uint16(g.desc[18:]) }
@@ -149,12 +188,24 @@ func (g *group) flags() uint16 { return le.Uint16(g.desc[18:]) }
 // count and setCount access the counters of a descriptor by the offsets of
 // their two halves.
 func (g *group) count(lo, hi int) int64 {
-	return int64(le.Uint16(g.desc[lo:])) | int64(le.Uint16(g.desc[hi:]))<<16
+	n := int64(le.Uint16(g.desc[lo:]))
+	if len(g.desc) == descSize {
+		n |= int64(le.Uint16(g.desc[hi:])) << 16
+	}
+	return n
 }
 
 func (g *group) setCount(lo, hi int, n int64) {
+	g.put16(lo, hi, uint32(n))
+}
+
+// put16 writes the halves of a number to two places, the second of which small
+// descriptors do not have.
+func (g *group) put16(lo, hi int, n uint32) {
 	le.PutUint16(g.desc[lo:], uint16(n))
-	le.PutUint16(g.desc[hi:], uint16(n>>16))
+	if len(g.desc) == descSize {
+		le.PutUint16(g.desc[hi:], uint16(n>>16))
+	}
 }
 
 // initBlockBitmap marks what is in use in a group whose bitmap is not on the
@@ -162,9 +213,9 @@ func (g *group) setCount(lo, hi int, n int64) {
 // descriptors place there.
 func (v *volume) initBlockBitmap(number int64) {
 	g := v.groups[number]
-	first := number * v.blocksPerGroup
+	first := v.firstBlock + number*v.blocksPerGroup
 	if hasBackup(number) {
-		table := (int64(len(v.groups))*descSize + BlockSize - 1) / BlockSize
+		table := (int64(len(v.groups))*v.descSize + v.blockSize - 1) / v.blockSize
 		fill(g.blockBitmap, 0, min(1+table+int64(le.Uint16(v.super[206:])), v.blocksPerGroup))
 	}
 	mark := func(start, count int64) {
@@ -173,13 +224,13 @@ func (v *volume) initBlockBitmap(number int64) {
 			fill(g.blockBitmap, from-first, to-first)
 		}
 	}
-	tableBlocks := v.inodesPerGroup * inodeSize / BlockSize
+	tableBlocks := roundUp(v.inodesPerGroup*v.inodeSize, v.blockSize) / v.blockSize
 	for _, other := range v.groups {
 		mark(other.at(0), 1)
 		mark(other.at(4), 1)
 		mark(other.at(8), tableBlocks)
 	}
-	fill(g.blockBitmap, min(v.blocksPerGroup, v.blocks-first), 8*BlockSize)
+	fill(g.blockBitmap, min(v.blocksPerGroup, v.blocks-first), 8*v.blockSize)
 }
 
 // hasBackup says whether a group starts with a copy of the superblock: 0, 1
@@ -227,11 +278,11 @@ type extent struct{ start, count int64 }
 func (v *volume) allocate(count int64) ([]extent, error) {
 	var runs []extent
 	for count > 0 {
-		number := v.nextBlock / v.blocksPerGroup
+		number := (v.nextBlock - v.firstBlock) / v.blocksPerGroup
 		if number >= int64(len(v.groups)) {
 			return nil, fmt.Errorf("the file system is full")
 		}
-		g, first := v.groups[number], number*v.blocksPerGroup
+		g, first := v.groups[number], v.firstBlock+number*v.blocksPerGroup
 		bit, ok := clearBit(g.blockBitmap, v.nextBlock-first, v.blocksPerGroup)
 		if !ok {
 			v.nextBlock = first + v.blocksPerGroup
@@ -277,25 +328,44 @@ func (v *volume) allocateInode() (uint32, error) {
 		}
 		fill(g.inodeBitmap, bit, bit+1)
 		g.setCount(14, 46, g.count(14, 46)-1)
-		g.setCount(28, 50, min(g.count(28, 50), v.inodesPerGroup-bit-1))
+		if v.checksums {
+			g.setCount(28, 50, min(g.count(28, 50), v.inodesPerGroup-bit-1))
+		}
 		le.PutUint16(g.desc[18:], g.flags()&^inodeUninit)
 		v.nextInode = number*v.inodesPerGroup + bit + 2
 		return uint32(v.nextInode - 1), nil
 	}
 }
 
-// inode returns the bytes of an inode, to be changed in place.
+// inode returns the bytes of an inode, to be changed in place before the next
+// call.
 func (v *volume) inode(number uint32) ([]byte, error) {
 	index := int64(number) - 1
-	g := v.groups[index/v.inodesPerGroup]
-	if g.inodeTable == nil {
-		g.inodeTable = make([]byte, v.inodesPerGroup*inodeSize)
-		if err := v.readAt(g.inodeTable, g.at(8)*BlockSize); err != nil {
+	if group := index / v.inodesPerGroup; group != v.tableNumber {
+		if err := v.writeTable(); err != nil {
 			return nil, err
 		}
+		v.table = make([]byte, v.inodesPerGroup*v.inodeSize)
+		if err := v.readAt(v.table, v.groups[group].at(8)*v.blockSize); err != nil {
+			return nil, err
+		}
+		v.tableNumber = group
 	}
-	i := index % v.inodesPerGroup * inodeSize
-	return g.inodeTable[i : i+inodeSize], nil
+	i := index % v.inodesPerGroup * v.inodeSize
+	return v.table[i : i+v.inodeSize], nil
+}
+
+// writeTable writes the inodes that were last changed.
+func (v *volume) writeTable() error {
+	if v.tableNumber < 0 {
+		return nil
+	}
+	g := v.groups[v.tableNumber]
+	used := v.inodesPerGroup * v.inodeSize
+	if v.checksums { // what lies behind the last inode in use is zero already
+		used -= g.count(28, 50) * v.inodeSize
+	}
+	return v.writeAt(v.table[:used], g.at(8)*v.blockSize)
 }
 
 // addDir counts a folder in the group of its inode.
@@ -306,8 +376,11 @@ func (v *volume) addDir(number uint32) {
 
 // flush writes inodes, bitmaps, descriptors and the superblock.
 func (v *volume) flush() error {
+	if err := v.writeTable(); err != nil {
+		return err
+	}
 	freeBlocks, freeInodes := int64(0), int64(0)
-	descs := make([]byte, 0, len(v.groups)*descSize)
+	descs := make([]byte, 0, int64(len(v.groups))*v.descSize)
 	for i, g := range v.groups {
 		if err := v.flushGroup(uint32(i), g); err != nil {
 			return err
@@ -316,40 +389,40 @@ func (v *volume) flush() error {
 		freeBlocks += g.count(12, 44)
 		freeInodes += g.count(14, 46)
 	}
-	if err := v.writeAt(descs, BlockSize); err != nil {
+	if err := v.writeAt(descs, v.descriptors()); err != nil {
 		return err
 	}
 	s := v.super
 	le.PutUint32(s[12:], uint32(freeBlocks))
-	le.PutUint32(s[344:], uint32(freeBlocks>>32))
+	if v.descSize == descSize {
+		le.PutUint32(s[344:], uint32(freeBlocks>>32))
+	}
 	le.PutUint32(s[16:], uint32(freeInodes))
-	le.PutUint32(s[1020:], checksum(^uint32(0), s[:1020]))
+	if v.checksums {
+		le.PutUint32(s[1020:], checksum(^uint32(0), s[:1020]))
+	}
 	return v.writeAt(s, superOffset)
 }
 
 func (v *volume) flushGroup(number uint32, g *group) error {
-	if g.inodeTable != nil {
-		// What lies behind the last inode in use is zero already.
-		used := (v.inodesPerGroup - g.count(28, 50)) * inodeSize
-		if err := v.writeAt(g.inodeTable[:used], g.at(8)*BlockSize); err != nil {
-			return err
-		}
-	}
 	if g.flags()&blockUninit == 0 {
-		sum := checksum(v.seed, g.blockBitmap[:v.blocksPerGroup/8])
-		le.PutUint16(g.desc[24:], uint16(sum))
-		le.PutUint16(g.desc[56:], uint16(sum>>16))
-		if err := v.writeAt(g.blockBitmap, g.at(0)*BlockSize); err != nil {
+		if v.checksums {
+			g.put16(24, 56, checksum(v.seed, g.blockBitmap[:v.blocksPerGroup/8]))
+		}
+		if err := v.writeAt(g.blockBitmap, g.at(0)*v.blockSize); err != nil {
 			return err
 		}
 	}
 	if g.flags()&inodeUninit == 0 {
-		sum := checksum(v.seed, g.inodeBitmap[:v.inodesPerGroup/8])
-		le.PutUint16(g.desc[26:], uint16(sum))
-		le.PutUint16(g.desc[58:], uint16(sum>>16))
-		if err := v.writeAt(g.inodeBitmap, g.at(4)*BlockSize); err != nil {
+		if v.checksums {
+			g.put16(26, 58, checksum(v.seed, g.inodeBitmap[:v.inodesPerGroup/8]))
+		}
+		if err := v.writeAt(g.inodeBitmap, g.at(4)*v.blockSize); err != nil {
 			return err
 		}
+	}
+	if !v.checksums {
+		return nil
 	}
 	// The image is a new file, so the tables are zero without anybody writing them.
 	le.PutUint16(g.desc[18:], g.flags()|tableZeroed)

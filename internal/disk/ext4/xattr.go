@@ -15,7 +15,6 @@ const (
 	xattrMagic       = 0xea020000
 	xattrEntry       = 16
 	xattrBlockHeader = 32
-	xattrInodeRoom   = inodeSize - 128 - extraSize
 )
 
 // xattrPrefixes are the beginnings of attribute names that are stored as a
@@ -52,7 +51,7 @@ func (x *xattr) size() int {
 
 // splitXattrs puts as many attributes as possible into the inode and the
 // others into a block.
-func splitXattrs(list []content.Xattr) (xattrs, error) {
+func (g geometry) splitXattrs(list []content.Xattr) (xattrs, error) {
 	if len(list) == 0 {
 		return xattrs{}, nil
 	}
@@ -69,7 +68,8 @@ func splitXattrs(list []content.Xattr) (xattrs, error) {
 		return cmp.Or(cmp.Compare(a.index, b.index), cmp.Compare(len(a.name), len(b.name)), cmp.Compare(a.name, b.name))
 	})
 	var inInode, inBlock []xattr
-	room := xattrInodeRoom - 4 - 4 // magic and end of the list
+	inodeRoom := int(g.inodeSize) - 128 - extraSize
+	room := inodeRoom - 4 - 4 // magic and end of the list
 	for _, x := range all {
 		if x.size() <= room {
 			room -= x.size()
@@ -80,7 +80,7 @@ func splitXattrs(list []content.Xattr) (xattrs, error) {
 	}
 	var out xattrs
 	if len(inInode) > 0 {
-		out.inode = make([]byte, xattrInodeRoom)
+		out.inode = make([]byte, inodeRoom)
 		le.PutUint32(out.inode, xattrMagic)
 		encodeXattrs(out.inode[4:], 0, inInode, false)
 	}
@@ -89,10 +89,10 @@ func splitXattrs(list []content.Xattr) (xattrs, error) {
 		for _, x := range inBlock {
 			needed += x.size()
 		}
-		if needed > BlockSize {
+		if needed > int(g.blockSize) {
 			return xattrs{}, fmt.Errorf("the extended attributes, %d bytes, are too large for an ext4 file system", needed)
 		}
-		out.block = make([]byte, BlockSize)
+		out.block = make([]byte, g.blockSize)
 		le.PutUint32(out.block[0:], xattrMagic)
 		le.PutUint32(out.block[4:], 1) // references
 		le.PutUint32(out.block[8:], 1) // blocks

@@ -1,6 +1,8 @@
 package repart
 
 import (
+	"strings"
+
 	"github.com/google/uuid"
 )
 
@@ -30,7 +32,7 @@ const (
 type Encrypt string
 
 // The values of Encrypt=. Those with a TPM are refused when definitions are
-// read, until they are built.
+// read: nothing seals keys to one yet.
 const (
 	EncryptOff     Encrypt = ""
 	EncryptKeyFile Encrypt = "key-file"
@@ -61,6 +63,10 @@ const (
 	FormatEmpty    = "empty"
 )
 
+// CopyBlocksAuto as CopyBlocks= means the partition that the running system
+// was started from.
+const CopyBlocksAuto = "auto"
+
 // defaultWeight is the share of a partition that says nothing about it.
 const defaultWeight = 1000
 
@@ -71,8 +77,10 @@ type Definition struct {
 	File string
 	// Type is what the partition is.
 	Type PartitionType
-	// Label is the partition's name; empty means a name made from the type.
-	Label string
+	// Label is the partition's name; empty means a name made from the type,
+	// unless NoLabel says that the partition is to have none.
+	Label   string
+	NoLabel bool
 	// UUID is the partition's identifier; nil means a derived one.
 	UUID *uuid.UUID
 	// Priority decides who is left out when there is no room: the highest
@@ -80,8 +88,11 @@ type Definition struct {
 	Priority int32
 
 	// Format is the file system, one of the Format constants; empty means none.
-	Format string
-	// CopyBlocks is a file whose bytes the partition is filled with, or "auto".
+	// FormatImplied says that it follows from other settings.
+	Format        string
+	FormatImplied bool
+	// CopyBlocks is an absolute path to a file whose bytes the partition is
+	// filled with, or CopyBlocksAuto.
 	CopyBlocks string
 	// CopyFiles is what the file system is filled with.
 	CopyFiles []CopyFiles
@@ -117,8 +128,6 @@ type Definition struct {
 	// VolumeLabel is the name in the LUKS header; empty means "luks-" and the
 	// partition's label.
 	VolumeLabel string
-	// VolumeName is the name of the opened device while an image is made.
-	VolumeName string
 	// Discard is whether the LUKS header allows discards; nil means yes.
 	Discard *bool
 
@@ -156,8 +165,22 @@ type Definition struct {
 	// nil.
 	EncryptedVolume *EncryptedVolume
 
-	// SplitName is the suffix of the split artifact; "-" means none.
+	// SplitName is the suffix of the split artifact, for ExpandSplitName; "-"
+	// means none.
 	SplitName string
+}
+
+// Name is what SupplementFor= of another definition calls this one.
+func (d *Definition) Name() string { return strings.TrimSuffix(d.File, ".conf") }
+
+// hasContent reports whether anything is to be put into the file system.
+func (d *Definition) hasContent() bool {
+	return len(d.CopyFiles) > 0 || len(d.MakeDirectories) > 0 || len(d.MakeSymlinks) > 0
+}
+
+// bootable reports whether firmware or boot loaders read the partition.
+func (d *Definition) bootable() bool {
+	return d.Type.Role == RoleESP || d.Type.Role == RoleXBOOTLDR
 }
 
 // CopyFiles is one CopyFiles= of a definition: Source, a path in the tree, is

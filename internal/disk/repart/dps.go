@@ -2,10 +2,13 @@ package repart
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
 	"github.com/google/uuid"
+
+	"github.com/mkosi-go/mkosi/internal/spelling"
 )
 
 // Role is what a partition of a certain type is for.
@@ -54,12 +57,13 @@ type PartitionType struct {
 
 // ParsePartitionType resolves Type= of repart.d(5): an identifier, with the
 // aliases root and usr (and their verity and verity-sig) standing for those of
-// the given architecture, or a UUID. Architectures are named as in
-// repart.d(5): x86-64, arm64, ...
+// the given architecture and root-secondary and usr-secondary for its 32 bit
+// sibling, or a UUID. Architectures are named as in repart.d(5), such as x86-64
+// and arm64, or as other systems name them, such as amd64 and aarch64.
 func ParsePartitionType(s, architecture string) (PartitionType, error) {
 	if id, ok := plainTypes[s]; ok {
 		role := Role(s)
-		if s == "linux-generic" {
+		if s == "linux-generic" || s == "user-home" {
 			role = ""
 		}
 		return PartitionType{Name: s, UUID: uuid.MustParse(id), Role: role}, nil
@@ -70,8 +74,16 @@ func ParsePartitionType(s, architecture string) (PartitionType, error) {
 			continue
 		}
 		arch, part := splitArchitecture(rest)
-		if arch == "" {
+		switch arch {
+		case "":
 			arch = architecture
+		case "secondary":
+			if arch, ok = secondary[architecture]; !ok {
+				return PartitionType{}, fmt.Errorf("partition type %q: there is no 32 bit architecture beside %s", s, architecture)
+			}
+		}
+		if alias, ok := architectureAliases[arch]; ok {
+			arch = alias
 		}
 		types, known := typesByArch[arch]
 		if !known {
@@ -79,10 +91,43 @@ func ParsePartitionType(s, architecture string) (PartitionType, error) {
 		}
 		return architectureType(role, arch, part, types), nil
 	}
-	if id, err := uuid.Parse(s); err == nil && id != uuid.Nil {
+	if id, err := parseID(s); err == nil && id != uuid.Nil {
 		return knownType(id), nil
 	}
-	return PartitionType{}, fmt.Errorf("unknown partition type %q for architecture %q", s, architecture)
+	return PartitionType{}, fmt.Errorf("unknown partition type %q%s", s, typeHint(s))
+}
+
+// typeHint says which type was likely meant.
+func typeHint(s string) string {
+	names := slices.Sorted(maps.Keys(plainTypes))
+	for _, role := range []Role{RoleRoot, RoleUsr} {
+		names = append(names, string(role), string(role)+"-verity", string(role)+"-verity-sig")
+	}
+	if near := spelling.Nearest(s, names); near != "" {
+		return fmt.Sprintf(" (did you mean %q?)", near)
+	}
+	return " (give a name of repart.d(5), such as root, or a UUID)"
+}
+
+// For returns the type of the same role for another architecture; types that
+// are the same everywhere stay as they are.
+func (t PartitionType) For(architecture string) (PartitionType, error) {
+	types, ok := typesByArch[architecture]
+	switch {
+	case t.Arch == "":
+		return t, nil
+	case !ok:
+		return t, fmt.Errorf("there is no partition type %s for the architecture %q", t.Role, architecture)
+	}
+	return architectureType(t.Role, architecture, t.part, types), nil
+}
+
+// DefaultLabel is the name of a first partition of the type that is given none.
+func (t PartitionType) DefaultLabel() string {
+	if t.Name == t.UUID.String() {
+		return "linux"
+	}
+	return t.Name
 }
 
 // splitArchitecture splits what follows "root" or "usr" in an identifier.
@@ -150,6 +195,8 @@ func (t PartitionType) knownFlags() uint64 {
 		return 0
 	case t.Role == RoleSwap:
 		return flagNoAuto
+	case t.part == veritySig:
+		return flagReadOnly
 	case t.part != verityNone:
 		return flagNoAuto | flagReadOnly
 	}

@@ -59,6 +59,14 @@ var typesByArch = map[string]archTypes{
 		"f46b2c26-59ae-48f0-9106-c50ed47f673d",
 		"b024f315-d330-444c-8461-44bbde524e99",
 	},
+	"mips": {
+		"e9434544-6e2c-47cc-bae2-12d6deafb44c",
+		"7a430799-f711-4c7e-8e5b-1d685bd48607",
+		"bba210a2-9c5d-45ee-9e87-ff2ccbd002d0",
+		"773b2abc-2a99-4398-8bf5-03baac40d02b",
+		"6e5a1bc8-d223-49b7-bca8-37a5fcceb996",
+		"97ae158d-f216-497b-8057-f7f905770f54",
+	},
 	"mips-le": {
 		"37c58c8a-d913-4156-a25f-48b1b64e07f0",
 		"d7d150d2-2a04-4a33-8f12-16651205ff7b",
@@ -66,6 +74,14 @@ var typesByArch = map[string]archTypes{
 		"0f4868e9-9952-4706-979f-3ed3a473e947",
 		"46b98d8d-b55c-4e8f-aab3-37fca7f80752",
 		"3e23ca0b-a4bc-4b4e-8087-5ab6a26aa8a9",
+	},
+	"mips64": {
+		"d113af76-80ef-41b4-bdb6-0cff4d3d4a25",
+		"579536f8-6a33-4055-a95a-df2d5e2c42a8",
+		"43ce94d4-0f3d-4999-8250-b9deafd98e6e",
+		"57e13958-7331-4365-8e6e-35eeee17c61b",
+		"81cf9d90-7458-4df4-8dcf-c8a3a404f09b",
+		"05816ce2-dd40-4ac6-a61d-37d32dc1ba7d",
 	},
 	"mips64-le": {
 		"700bda43-7a34-4507-b179-eeb93d7a7ca3",
@@ -174,5 +190,35 @@ var plainTypes = map[string]string{
 	"srv":           "3b8f8425-20e0-4f3b-907f-1a25a76f98e8",
 	"var":           "4d21b016-b534-45c2-a9fb-5c16e091fd2d",
 	"tmp":           "7ec6f557-3bc5-4aca-b293-16ef5df639d1",
+	"user-home":     "773f91ef-66d4-49b5-bd83-d683bf40ad16",
 	"linux-generic": "0fc63daf-8483-4772-8e79-3d69d8477de4",
+}
+
+// secondary are the 32 bit architectures whose programs a 64 bit one runs.
+var secondary = map[string]string{
+	"arm64":     "arm",
+	"mips64":    "mips",
+	"mips64-le": "mips-le",
+	"ppc64":     "ppc",
+	"s390x":     "s390",
+	"x86-64":    "x86",
+}
+
+// architectureAliases are other names of architectures that identifiers of
+// partition types may contain.
+var architectureAliases = map[string]string{
+	"aarch64":  "arm64",
+	"amd64":    "x86-64",
+	"armv7l":   "arm",
+	"hppa":     "parisc",
+	"i386":     "x86",
+	"i486":     "x86",
+	"i586":     "x86",
+	"i686":     "x86",
+	"loong64":  "loongarch64",
+	"mips64el": "mips64-le",
+	"mipsel":   "mips-le",
+	"ppc64el":  "ppc64-le",
+	"ppc64le":  "ppc64-le",
+	"x86_64":   "x86-64",
 }

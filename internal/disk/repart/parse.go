@@ -1,12 +1,16 @@
 package repart
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"path"
 	"slices"
 	"strings"
+
+	"github.com/mkosi-go/mkosi/internal/spelling"
 )
 
 // Limits on definition files, far above what any real one needs.
@@ -15,161 +19,203 @@ const (
 	maxDefinitions    = 128 // as many as the partition table has entries
 )
 
-// ParseDefinitions reads the repart.d(5) files *.conf at the top of fsys, in
-// the order of their names, each followed by its drop-ins NAME.conf.d/*.conf.
-// The architecture resolves the types and specifiers that depend on it. Errors
-// name file and line; a setting that is known but not built yet is refused by
-// its name.
-func ParseDefinitions(fsys fs.FS, architecture string) ([]Definition, error) {
-	names, err := confFiles(fsys, ".")
-	if err != nil {
-		return nil, fmt.Errorf("reading partition definitions: %w", err)
-	}
-	if len(names) > maxDefinitions {
-		return nil, fmt.Errorf("%d partition definitions are more than the %d that fit into a partition table", len(names), maxDefinitions)
-	}
-	var defs []Definition
-	for _, name := range names {
-		d, err := parseDefinition(fsys, name, architecture)
-		if err != nil {
-			return nil, err
-		}
-		defs = append(defs, *d)
-	}
-	return defs, nil
+// defaultSplitName is SplitName= of a definition that says nothing about it.
+const defaultSplitName = "%t"
+
+// Options are what definitions may refer to.
+type Options struct {
+	// Architecture is what types such as root, and %a, stand for, named as in
+	// repart.d(5).
+	Architecture string
+	// Retarget turns the types of all architectures into those of
+	// Architecture, as --architecture= of systemd-repart(8) does.
+	Retarget bool
+	// OSRelease returns a field of the os-release(5) of the image, empty when
+	// it has none of that name. Without the function, definitions that use such
+	// fields are refused.
+	OSRelease func(field string) string
+	// MachineID is what %m stands for; empty refuses it.
+	MachineID string
 }
 
-// confFiles lists the *.conf files of a folder, sorted; none if it is missing.
-func confFiles(fsys fs.FS, dir string) ([]string, error) {
+// Parse reads the repart.d(5) files *.conf at the top of fsys, in the order of
+// their names, each followed by its drop-ins NAME.conf.d/*.conf. An empty file,
+// or a link to /dev/null, stands for none, so that the first of several
+// directories that fsys shows as one can take back what is in the others.
+//
+// The error joins a [*Problem] for each mistake; a setting whose name is nearly
+// that of another is one. What is ignored is in the warnings. What depends on
+// several definitions is not checked, see [Check].
+func Parse(fsys fs.FS, o Options) (defs []Definition, warnings []*Problem, err error) {
+	log := &problems{}
+	names, err := confFiles(fsys, ".", log)
+	if err != nil {
+		return nil, nil, fmt.Errorf("reading partition definitions: %w", err)
+	}
+	for _, name := range names {
+		r := reader{fsys: fsys, options: &o, log: log, places: map[string]place{}}
+		d, err := r.definition(name)
+		if err != nil {
+			return nil, nil, err
+		}
+		if d != nil {
+			defs = append(defs, *d)
+		}
+	}
+	if len(defs) > maxDefinitions {
+		return nil, nil, fmt.Errorf("%d partition definitions are more than the %d that fit into a partition table", len(defs), maxDefinitions)
+	}
+	if err := log.err(); err != nil {
+		return nil, log.warnings, err
+	}
+	return defs, log.warnings, nil
+}
+
+// ParseDefinitions is [Parse] for definitions that depend on nothing but the
+// architecture, and of which nothing may be ignored.
+func ParseDefinitions(fsys fs.FS, architecture string) ([]Definition, error) {
+	defs, warnings, err := Parse(fsys, Options{Architecture: architecture})
+	if err == nil && len(warnings) > 0 {
+		return nil, warnings[0]
+	}
+	return defs, err
+}
+
+// confFiles lists the *.conf files of a folder, sorted, hidden ones left out.
+func confFiles(fsys fs.FS, dir string, log *problems) ([]string, error) {
 	entries, err := fs.ReadDir(fsys, dir)
 	if err != nil {
 		return nil, err
 	}
 	var names []string
 	for _, e := range entries {
-		if strings.HasSuffix(e.Name(), ".conf") && !e.IsDir() {
-			names = append(names, path.Join(dir, e.Name()))
+		name := path.Join(dir, e.Name())
+		if !strings.HasSuffix(name, ".conf") || e.Name()[0] == '.' {
+			continue
+		}
+		mode := e.Type()
+		if mode&fs.ModeSymlink != 0 {
+			fi, err := fs.Stat(fsys, name)
+			switch {
+			case errors.Is(err, fs.ErrNotExist):
+				log.warn(name, 0, "the symbolic link leads nowhere and is ignored")
+				continue
+			case err != nil:
+				return nil, err
+			}
+			mode = fi.Mode().Type()
+		}
+		switch {
+		case mode.IsDir():
+		case mode.IsRegular(), mode&fs.ModeCharDevice != 0: // as a link to /dev/null
+			names = append(names, name)
+		default:
+			log.fail(name, 0, "is not a regular file")
 		}
 	}
 	slices.Sort(names)
 	return names, nil
 }
 
-func parseDefinition(fsys fs.FS, name, architecture string) (*Definition, error) {
-	files := []string{name}
-	if info, err := fs.Stat(fsys, name+".d"); err == nil && info.IsDir() {
-		more, err := confFiles(fsys, name+".d")
+// reader reads one definition.
+type reader struct {
+	fsys    fs.FS
+	options *Options
+	log     *problems
+	// places are where settings were last set.
+	places map[string]place
+}
+
+type place struct {
+	file string
+	line int
+}
+
+// definition reads a file and its drop-ins; nil is one that stands for none.
+// The error is about reading; mistakes are logged.
+func (r *reader) definition(name string) (*Definition, error) {
+	text, err := readLimited(r.fsys, name)
+	if err != nil || text == "" {
+		return nil, err
+	}
+	d := &Definition{File: path.Base(name), Weight: defaultWeight, SplitName: defaultSplitName}
+	before := len(r.log.errs)
+	r.apply(d, name, text)
+	if info, err := fs.Stat(r.fsys, name+".d"); err == nil && info.IsDir() {
+		names, err := confFiles(r.fsys, name+".d", r.log)
 		if err != nil {
 			return nil, fmt.Errorf("reading %s.d: %w", name, err)
 		}
-		files = append(files, more...)
-	}
-	d := &Definition{File: path.Base(name), Weight: defaultWeight, SplitName: "%t"}
-	for _, file := range files {
-		text, err := readLimited(fsys, file)
-		if err != nil {
-			return nil, fmt.Errorf("reading %s: %w", file, err)
-		}
-		if err := d.parse(file, text, architecture); err != nil {
-			return nil, err
+		for _, dropIn := range names {
+			text, err := readLimited(r.fsys, dropIn)
+			if err != nil {
+				return nil, err
+			}
+			r.apply(d, dropIn, text)
 		}
 	}
-	if err := d.check(); err != nil {
-		return nil, fmt.Errorf("%s: %w", name, err)
+	if len(r.log.errs) > before {
+		return d, nil
+	}
+	if c := d.complete(); c != nil {
+		r.report(r.log.fail, name, c)
+		return d, nil
+	}
+	for _, c := range d.idle(func(setting string) bool { _, ok := r.places[setting]; return ok }) {
+		r.report(r.log.warn, name, c)
 	}
 	return d, nil
 }
 
+// report tells a conflict at the place of its setting.
+func (r *reader) report(log func(file string, line int, format string, args ...any), file string, c *conflict) {
+	p, ok := r.places[c.setting]
+	if !ok {
+		log(file, 0, "%s", c.msg)
+		return
+	}
+	log(p.file, p.line, "%s=: %s", c.setting, c.msg)
+}
+
+// apply applies the text of one file to the definition.
+func (r *reader) apply(d *Definition, file, text string) {
+	for _, a := range scan(file, text, r.log) {
+		set, ok := settings[a.key]
+		if !ok {
+			if near := spelling.Nearest(a.key, slices.Sorted(maps.Keys(settings))); near != "" {
+				r.log.fail(file, a.line, "unknown setting %s= (did you mean %s=?)", a.key, near)
+			} else {
+				r.log.warn(file, a.line, "unknown setting %s= is ignored", a.key)
+			}
+			continue
+		}
+		r.places[a.key] = place{file, a.line}
+		if err := set(d, a.value, r.options); err != nil {
+			r.log.fail(file, a.line, "%s=: %s", a.key, err)
+		}
+	}
+}
+
+// readLimited reads a file. A device is taken for an empty file.
 func readLimited(fsys fs.FS, name string) (string, error) {
 	f, err := fsys.Open(name)
 	if err != nil {
 		return "", err
 	}
 	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, maxDefinitionSize+1))
+	fi, err := f.Stat()
 	if err != nil {
 		return "", err
 	}
+	if !fi.Mode().IsRegular() {
+		return "", nil
+	}
+	b, err := io.ReadAll(io.LimitReader(f, maxDefinitionSize+1))
+	if err != nil {
+		return "", fmt.Errorf("reading %s: %w", name, err)
+	}
 	if len(b) > maxDefinitionSize {
-		return "", fmt.Errorf("larger than %d bytes", maxDefinitionSize)
+		return "", &Problem{File: name, Msg: fmt.Sprintf("larger than %d bytes", maxDefinitionSize)}
 	}
 	return string(b), nil
-}
-
-// parse applies one file to the definition.
-func (d *Definition) parse(file, text, architecture string) error {
-	inSection := false
-	lines := strings.Split(text, "\n")
-	for i := 0; i < len(lines); i++ {
-		number := i + 1
-		line := strings.TrimSpace(lines[i])
-		if line == "" || line[0] == '#' || line[0] == ';' {
-			continue
-		}
-		for strings.HasSuffix(line, "\\") && i+1 < len(lines) {
-			i++
-			line = strings.TrimSuffix(line, "\\") + " " + strings.TrimSpace(lines[i])
-		}
-		if line[0] == '[' {
-			if line != "[Partition]" {
-				return fmt.Errorf("%s:%d: unknown section %s", file, number, line)
-			}
-			inSection = true
-			continue
-		}
-		key, value, ok := strings.Cut(line, "=")
-		if !ok {
-			return fmt.Errorf("%s:%d: expected NAME=value, not %q", file, number, line)
-		}
-		if !inSection {
-			return fmt.Errorf("%s:%d: setting outside of the section [Partition]", file, number)
-		}
-		key, value = strings.TrimSpace(key), strings.TrimSpace(value)
-		if err := d.set(key, value, architecture); err != nil {
-			return fmt.Errorf("%s:%d: %s=: %w", file, number, key, err)
-		}
-	}
-	return nil
-}
-
-// check refuses combinations that have no meaning.
-func (d *Definition) check() error {
-	switch {
-	case d.Type.Name == "":
-		return fmt.Errorf("setting Type= is missing")
-	case d.SizeMin != nil && d.SizeMax != nil && *d.SizeMin > *d.SizeMax:
-		return fmt.Errorf("SizeMinBytes= (%d) is larger than SizeMaxBytes= (%d)", *d.SizeMin, *d.SizeMax)
-	case d.PaddingMin != nil && d.PaddingMax != nil && *d.PaddingMin > *d.PaddingMax:
-		return fmt.Errorf("PaddingMinBytes= (%d) is larger than PaddingMaxBytes= (%d)", *d.PaddingMin, *d.PaddingMax)
-	case d.Verity != VerityOff && d.VerityMatchKey == "":
-		return fmt.Errorf("setting Verity=%s needs VerityMatchKey=", d.Verity)
-	case d.Verity == VerityOff && d.VerityMatchKey != "":
-		return fmt.Errorf("VerityMatchKey= needs Verity=")
-	case (d.Verity == VerityHashRole || d.Verity == VeritySignatureRole) && (d.Format != "" || d.hasContent()):
-		return fmt.Errorf("setting Verity=%s leaves no room for a file system", d.Verity)
-	case d.Verity == VerityDataRole && d.Format == "" && !d.hasContent():
-		return fmt.Errorf("setting Verity=data needs Format= or CopyFiles=")
-	}
-	if d.Format == "" && d.hasContent() {
-		d.Format = "ext4"
-		if d.Type.Role == RoleESP || d.Type.Role == RoleXBOOTLDR {
-			d.Format = "vfat"
-		}
-	}
-	if d.Minimize == MinimizeBest && d.Format != "" && d.Format != "erofs" {
-		return fmt.Errorf("setting Minimize=best needs a read-only file system, Format=%s is none (use Minimize=guess)", d.Format)
-	}
-	if d.Minimize != MinimizeOff && d.Format == "" && d.Verity != VerityHashRole {
-		return fmt.Errorf("setting Minimize= needs Format= or Verity=hash")
-	}
-	switch d.Format {
-	case "", "erofs", "ext4":
-		return nil
-	}
-	return fmt.Errorf("setting Format=%s is not supported yet", d.Format)
-}
-
-// hasContent says whether anything is to be put into the file system.
-func (d *Definition) hasContent() bool {
-	return len(d.CopyFiles) > 0 || len(d.MakeDirectories) > 0
 }

@@ -34,6 +34,15 @@ func (b BadBlock) String() string {
 	return fmt.Sprintf("hash block %d of level %d (at byte %d of the hashes)", b.Block, b.Level, b.Offset)
 }
 
+// RootHash returns the root hash that a hash tree has, without looking at more
+// than the block at its top; of data that is a single block, that is the data.
+func RootHash(data, tree io.ReaderAt, sb Superblock) ([]byte, error) {
+	if err := sb.supported(); err != nil {
+		return nil, err
+	}
+	return newChecker(data, tree, sb).rootHash()
+}
+
 // Check compares data with a hash tree and returns the root hash that the tree
 // has, to be compared with the one that is expected, and the blocks that are
 // bad: those of the tree from the top, then those of the data, each in order.
@@ -45,15 +54,10 @@ func Check(ctx context.Context, data, tree io.ReaderAt, sb Superblock) (rootHash
 	if err := sb.supported(); err != nil {
 		return nil, nil, err
 	}
-	c := &checker{
-		geometry: newGeometry(sb.DataBlocks, sb.DataBlockSize, sb.HashBlockSize),
-		salt:     sb.Salt, data: data, tree: tree,
-	}
-	top := make([]byte, c.blockSize(len(c.levels)-1))
-	if err := c.read(len(c.levels)-1, 0, top); err != nil {
+	c := newChecker(data, tree, sb)
+	if rootHash, err = c.rootHash(); err != nil {
 		return nil, nil, err
 	}
-	root := newHasher(sb.Salt).digest(top)
 	for level := len(c.levels) - 2; level >= DataLevel && len(bad) < MaxBad; level-- {
 		found, err := c.checkLevel(ctx, level, MaxBad-len(bad))
 		if err != nil {
@@ -61,7 +65,7 @@ func Check(ctx context.Context, data, tree io.ReaderAt, sb Superblock) (rootHash
 		}
 		bad = append(bad, found...)
 	}
-	return root[:], bad, nil
+	return rootHash, bad, nil
 }
 
 // checker checks one hash tree. Level -1, DataLevel, is the data.
@@ -69,6 +73,23 @@ type checker struct {
 	*geometry
 	salt       []byte
 	data, tree io.ReaderAt
+}
+
+func newChecker(data, tree io.ReaderAt, sb Superblock) *checker {
+	return &checker{
+		geometry: newGeometry(sb.DataBlocks, sb.DataBlockSize, sb.HashBlockSize),
+		salt:     sb.Salt, data: data, tree: tree,
+	}
+}
+
+func (c *checker) rootHash() ([]byte, error) {
+	top := len(c.levels) - 1
+	block := make([]byte, c.blockSize(top))
+	if err := c.read(top, 0, block); err != nil {
+		return nil, err
+	}
+	root := newHasher(c.salt).digest(block)
+	return root[:], nil
 }
 
 func (c *checker) blockSize(level int) int {

@@ -84,6 +84,9 @@ func TestCheck(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		if quick, err := RootHash(nil, bytes.NewReader(tree), sb); err != nil || !bytes.Equal(quick, got) {
+			t.Errorf("%s: root hash %x in short, %v, but %x", tt.name, quick, err, got)
+		}
 		if bytes.Equal(got, root) != tt.root {
 			t.Errorf("%s: root hash %x", tt.name, got)
 		}
