@@ -95,17 +95,24 @@ var diskACL = "\x02\x00\x00\x00" +
 
 var diskSeed = uuid.MustParse("3d30965a-0981-46f6-a67a-9c6bc38538e6")
 
-// diskOptions builds an extension of a tree, with a key pair in dir.
-func diskOptions(t *testing.T, dir, root string, mode disk.VerityMode) disk.Options {
+// diskKeys makes a key pair in a folder and returns where it is.
+func diskKeys(t *testing.T, dir string) (keyPath, certPath string) {
 	t.Helper()
 	key, cert, err := keys.Generate(keys.GenerateOptions{CommonName: "disk test", ValidDays: 10, Now: time.Now()})
 	if err != nil {
 		t.Fatal(err)
 	}
-	keyPath, certPath := filepath.Join(dir, "mkosi.key"), filepath.Join(dir, "mkosi.crt")
+	keyPath, certPath = filepath.Join(dir, "mkosi.key"), filepath.Join(dir, "mkosi.crt")
 	if err := keys.WriteFiles(keyPath, certPath, key, cert, true); err != nil {
 		t.Fatal(err)
 	}
+	return keyPath, certPath
+}
+
+// diskOptions builds an extension of a tree, with a key pair in dir.
+func diskOptions(t *testing.T, dir, root string, mode disk.VerityMode) disk.Options {
+	t.Helper()
+	keyPath, certPath := diskKeys(t, dir)
 	name := "sysext"
 	if mode == disk.VerityDisabled {
 		name = "sysext-unsigned"

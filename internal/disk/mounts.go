@@ -1,6 +1,7 @@
 package disk
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -24,7 +25,7 @@ func (b *builder) generateTables() error {
 	for _, p := range b.parts {
 		m := repart.Mounted{Definition: p.def, FileSystem: FileSystemUUID(p.derived), LUKS: LUKSUUID(p.derived)}
 		if v := p.def.EncryptedVolume; p.volume != nil && v != nil {
-			m.VolumeKeyHash = p.volume.VolumeKeyHash(v.Name)
+			m.VolumeKeyHash = p.volume.VolumeKeyHash(cmp.Or(v.Name, "luks-"+m.LUKS.String()))
 		}
 		mounted = append(mounted, m)
 	}
