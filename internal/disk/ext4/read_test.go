@@ -17,7 +17,7 @@ import (
 
 func TestReadImages(t *testing.T) {
 	for _, name := range []string{"ext4", "inline", "ext2"} {
-		contenttest.Golden(t, name, Read)
+		contenttest.Golden(t, name, name, Read)
 	}
 }
 

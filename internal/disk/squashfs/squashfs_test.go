@@ -16,7 +16,7 @@ func images() []string { return []string{"gzip", "xz", "lz4", "lzo", "zstd", "no
 
 func TestReadImages(t *testing.T) {
 	for _, name := range images() {
-		contenttest.Golden(t, name, Read)
+		contenttest.Golden(t, name, "squashfs", Read)
 	}
 }
 

@@ -16,7 +16,7 @@ import (
 
 func TestReadImages(t *testing.T) {
 	for _, name := range []string{"mkfs", "kernel"} {
-		contenttest.Golden(t, name, Read)
+		contenttest.Golden(t, name, name, Read)
 	}
 }
 

@@ -47,8 +47,8 @@ func Image(t testing.TB, name string) []byte {
 }
 
 // Golden compares what a reader finds in the image testdata/NAME.zst with
-// testdata/NAME.txt.
-func Golden(t *testing.T, name string, read ReadFunc) {
+// testdata/GOLDEN.txt.
+func Golden(t *testing.T, name, golden string, read ReadFunc) {
 	t.Helper()
 	b := Image(t, name)
 	tree, err := read(t.Context(), bytes.NewReader(b), int64(len(b)))
@@ -59,13 +59,13 @@ func Golden(t *testing.T, name string, read ReadFunc) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	golden := filepath.Join("testdata", name+".txt")
+	path := filepath.Join("testdata", golden+".txt")
 	if *update {
-		if err := os.WriteFile(golden, []byte(got), 0o644); err != nil {
+		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}
-	want, err := os.ReadFile(golden)
+	want, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
