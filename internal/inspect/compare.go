@@ -7,6 +7,8 @@ import (
 	"io"
 
 	"golang.org/x/sync/errgroup"
+
+	"github.com/mkosi-go/mkosi/internal/disk/content"
 )
 
 // comparePiece is how much is compared at once.
@@ -47,21 +49,10 @@ func sameBytes(ctx context.Context, a, b io.ReaderAt, sizeA, sizeB int64) (bool,
 }
 
 func readPair(a, b io.ReaderAt, p, q []byte, at int64) error {
-	if err := readFull(a, p, at); err != nil {
+	if err := content.ReadFull(a, p, at); err != nil {
 		return err
 	}
-	return readFull(b, q, at)
-}
-
-func readFull(r io.ReaderAt, p []byte, at int64) error {
-	n, err := r.ReadAt(p, at)
-	if n == len(p) {
-		return nil
-	}
-	if err == nil || err == io.EOF {
-		err = io.ErrUnexpectedEOF
-	}
-	return err
+	return content.ReadFull(b, q, at)
 }
 
 // firstDifference returns the offset of the first byte in which two streams

@@ -7,6 +7,8 @@ import (
 	"unicode/utf16"
 
 	"github.com/google/uuid"
+
+	"github.com/mkosi-go/mkosi/internal/disk/content"
 )
 
 // describeF2FS reads the superblock of f2fs (the kernel's
@@ -14,7 +16,7 @@ import (
 func describeF2FS(r io.ReaderAt, size int64) (*FileSystem, error) {
 	const offset, length, label, units = 1024, 1148, 124, 512
 	b := make([]byte, length)
-	if n, err := r.ReadAt(b, offset); n < len(b) {
+	if err := content.ReadFull(r, b, offset); err != nil {
 		return nil, fmt.Errorf("reading the superblock: %w", err)
 	}
 	blockLog, blocks := le.Uint32(b[16:]), le.Uint64(b[36:])

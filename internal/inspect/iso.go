@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"io"
 	"strings"
+
+	"github.com/mkosi-go/mkosi/internal/disk/content"
 )
 
 // describeISO reads the primary volume descriptor of an ISO 9660 file system
@@ -11,7 +13,7 @@ import (
 func describeISO(r io.ReaderAt, _ int64) (*FileSystem, error) {
 	const sector, primary = 2048, 16
 	b := make([]byte, sector)
-	if n, err := r.ReadAt(b, primary*sector); n < len(b) {
+	if err := content.ReadFull(r, b, primary*sector); err != nil {
 		return nil, fmt.Errorf("reading the volume descriptor: %w", err)
 	}
 	if b[0] != 1 {

@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/mkosi-go/mkosi/internal/disk/content"
 	"github.com/mkosi-go/mkosi/internal/disk/verity"
 	"github.com/mkosi-go/mkosi/internal/keys"
 )
@@ -61,7 +62,7 @@ const maxSignature = 4 << 20
 
 func readSignature(r io.ReaderAt, size int64) (*verity.Signature, error) {
 	b := make([]byte, min(size, maxSignature))
-	if n, err := r.ReadAt(b, 0); n < len(b) {
+	if err := content.ReadFull(r, b, 0); err != nil {
 		return nil, err
 	}
 	return verity.ParseSignature(b)
@@ -176,7 +177,7 @@ func topHash(r io.ReaderAt, sb *verity.Superblock) ([]byte, error) {
 		return nil, nil
 	}
 	b := make([]byte, sb.HashBlockSize)
-	if n, err := r.ReadAt(b, int64(sb.HashBlockSize)); n < len(b) {
+	if err := content.ReadFull(r, b, int64(sb.HashBlockSize)); err != nil {
 		return nil, fmt.Errorf("reading the hashes: %w", err)
 	}
 	sum := sha256.Sum256(append(bytes.Clone(sb.Salt), b...))

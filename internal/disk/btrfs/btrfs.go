@@ -81,8 +81,8 @@ func ReadInfo(r io.ReaderAt, size int64) (*Info, error) {
 
 func readSuper(r io.ReaderAt, size int64) (*super, error) {
 	b := make([]byte, superSize)
-	if n, err := r.ReadAt(b, superOffset); n < len(b) {
-		return nil, fmt.Errorf("reading the superblock: %w", unexpectedEOF(err))
+	if err := content.ReadFull(r, b, superOffset); err != nil {
+		return nil, fmt.Errorf("reading the superblock: %w", err)
 	}
 	if string(b[magicAt:magicAt+8]) != "_BHRfS_M" {
 		return nil, fmt.Errorf("not a btrfs file system")
@@ -117,13 +117,6 @@ func readSuper(r io.ReaderAt, size int64) (*super, error) {
 		return nil, fmt.Errorf("the file system has %d bytes with %d in use, and there are %d", uint64(s.Size), uint64(s.Used), size)
 	}
 	return s, nil
-}
-
-func unexpectedEOF(err error) error {
-	if err == nil || err == io.EOF {
-		return io.ErrUnexpectedEOF
-	}
-	return err
 }
 
 // reader is a file system that is read.

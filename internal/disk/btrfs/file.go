@@ -138,8 +138,8 @@ func (f *packedFile) next() error {
 		// A piece at a time, since it may be large.
 		n := min(x.length, maxUnpacked)
 		f.rest = make([]byte, n)
-		if m, err := f.v.r.ReadAt(f.rest, x.offset+x.skip); m < len(f.rest) {
-			return unexpectedEOF(err)
+		if err := content.ReadFull(f.v.r, f.rest, x.offset+x.skip); err != nil {
+			return err
 		}
 		if n < x.length {
 			left := *x
@@ -165,8 +165,8 @@ func (v *reader) unpack(x *extent) ([]byte, error) {
 		return nil, fmt.Errorf("a compressed piece that takes %d bytes", x.stored)
 	}
 	raw := make([]byte, x.stored)
-	if n, err := v.r.ReadAt(raw, x.offset); n < len(raw) {
-		return nil, unexpectedEOF(err)
+	if err := content.ReadFull(v.r, raw, x.offset); err != nil {
+		return nil, err
 	}
 	room := make([]byte, x.unpacked)
 	var err error

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"sort"
+
+	"github.com/mkosi-go/mkosi/internal/disk/content"
 )
 
 const (
@@ -163,8 +165,8 @@ func (w *walker) node(address uint64, level byte) error {
 		return fmt.Errorf("the trees are larger than any that are read")
 	}
 	b := make([]byte, w.v.NodeSize)
-	if n, err := w.v.r.ReadAt(b, at); n < len(b) {
-		return unexpectedEOF(err)
+	if err := content.ReadFull(w.v.r, b, at); err != nil {
+		return err
 	}
 	count := int(le.Uint32(b[96:]))
 	if le.Uint64(b[48:]) != address || b[100] != level {

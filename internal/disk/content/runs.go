@@ -40,6 +40,19 @@ func OpenRuns(r io.ReaderAt, size int64, runs []Run) io.ReadCloser {
 	return &runReader{r: r, size: size, runs: runs}
 }
 
+// ReadFull fills p with what r has at an offset. An end before that is
+// io.ErrUnexpectedEOF.
+func ReadFull(r io.ReaderAt, p []byte, off int64) error {
+	n, err := r.ReadAt(p, off)
+	switch {
+	case n == len(p):
+		return nil
+	case err == nil || err == io.EOF:
+		return io.ErrUnexpectedEOF
+	}
+	return err
+}
+
 type runReader struct {
 	r    io.ReaderAt
 	size int64
@@ -72,12 +85,8 @@ func (f *runReader) Read(p []byte) (int, error) {
 			run := f.runs[f.next]
 			skip := f.at - run.At
 			rest = rest[:min(int64(len(rest)), run.Length-skip)]
-			if n, err := f.r.ReadAt(rest, run.Offset+skip); n < len(rest) {
-				if err == nil || err == io.EOF {
-					err = io.ErrUnexpectedEOF
-				}
-				f.at += int64(n)
-				return done + n, err
+			if err := ReadFull(f.r, rest, run.Offset+skip); err != nil {
+				return done, err
 			}
 		}
 		f.at += int64(len(rest))

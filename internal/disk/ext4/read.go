@@ -61,12 +61,7 @@ func Read(ctx context.Context, r io.ReaderAt, size int64) (content.Tree, error) 
 	return content.Collect(ctx, v, rootInode)
 }
 
-func (v *reader) readAt(p []byte, off int64) error {
-	if n, err := v.r.ReadAt(p, off); n < len(p) {
-		return unexpectedEOF(err)
-	}
-	return nil
-}
+func (v *reader) readAt(p []byte, off int64) error { return content.ReadFull(v.r, p, off) }
 
 // block reads a block of the file system.
 func (v *reader) block(number int64) ([]byte, error) {

@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"github.com/google/uuid"
+
+	"github.com/mkosi-go/mkosi/internal/disk/content"
 )
 
 // Further feature bits of the superblock, which decide whether and how a file
@@ -83,8 +85,8 @@ func readSuper(r io.ReaderAt, size int64) (*super, error) {
 	if size < superOffset+superSize {
 		return nil, fmt.Errorf("not an ext4 file system: %d bytes are too small for one", size)
 	}
-	if n, err := r.ReadAt(b, superOffset); n < len(b) {
-		return nil, fmt.Errorf("reading the superblock: %w", unexpectedEOF(err))
+	if err := content.ReadFull(r, b, superOffset); err != nil {
+		return nil, fmt.Errorf("reading the superblock: %w", err)
 	}
 	if le.Uint16(b[56:]) != 0xef53 {
 		return nil, fmt.Errorf("not an ext4 file system")
@@ -117,13 +119,6 @@ func readSuper(r io.ReaderAt, size int64) (*super, error) {
 		return nil, fmt.Errorf("the superblock has group descriptors of %d bytes", s.descSize)
 	}
 	return s, nil
-}
-
-func unexpectedEOF(err error) error {
-	if err == nil || err == io.EOF {
-		return io.ErrUnexpectedEOF
-	}
-	return err
 }
 
 func (s *super) info() *Info {

@@ -147,12 +147,12 @@ func (n *inode) readSymlink(c *cursor, large bool) error {
 }
 
 func (n *inode) readSpecial(c *cursor, large bool) error {
-	b, err := c.bytes(4)
-	if err != nil {
+	if _, err := c.bytes(4); err != nil { // the number of links
 		return err
 	}
 	if n.kind == typeBlock || n.kind == typeChar {
-		if b, err = c.bytes(4); err != nil {
+		b, err := c.bytes(4)
+		if err != nil {
 			return err
 		}
 		number := le.Uint32(b)

@@ -14,11 +14,8 @@ import (
 )
 
 const (
-	magic     = "hsqs"
-	superSize = 96
-	// none is where a table would be that is not there.
-	none = ^uint64(0)
-
+	magic              = "hsqs"
+	superSize          = 96
 	minBlock, maxBlock = 4 << 10, 1 << 20
 )
 
@@ -70,8 +67,8 @@ func ReadInfo(r io.ReaderAt, size int64) (*Info, error) {
 
 func readSuper(r io.ReaderAt, size int64) (*super, error) {
 	b := make([]byte, superSize)
-	if n, err := r.ReadAt(b, 0); n < len(b) {
-		return nil, fmt.Errorf("reading the superblock: %w", unexpectedEOF(err))
+	if err := content.ReadFull(r, b, 0); err != nil {
+		return nil, fmt.Errorf("reading the superblock: %w", err)
 	}
 	if string(b[:4]) != magic {
 		return nil, fmt.Errorf("not a squashfs file system")
@@ -106,13 +103,6 @@ func readSuper(r io.ReaderAt, size int64) (*super, error) {
 		return nil, fmt.Errorf("the inodes lie at %d and the folders at %d, outside of the file system", uint64(s.inodeTable), uint64(s.dirTable))
 	}
 	return s, nil
-}
-
-func unexpectedEOF(err error) error {
-	if err == nil || err == io.EOF {
-		return io.ErrUnexpectedEOF
-	}
-	return err
 }
 
 // reader is a file system that is read.
@@ -159,8 +149,5 @@ func (v *reader) readAt(p []byte, off int64) error {
 	if off < 0 || off > v.Size-int64(len(p)) {
 		return fmt.Errorf("%d bytes at %d are outside of the file system", len(p), off)
 	}
-	if n, err := v.r.ReadAt(p, off); n < len(p) {
-		return unexpectedEOF(err)
-	}
-	return nil
+	return content.ReadFull(v.r, p, off)
 }

@@ -77,8 +77,8 @@ func ReadInfo(r io.ReaderAt, size int64) (*Info, error) {
 
 func readSuper(r io.ReaderAt, size int64) (*super, error) {
 	b := make([]byte, 512)
-	if n, err := r.ReadAt(b, 0); n < len(b) {
-		return nil, fmt.Errorf("reading the superblock: %w", unexpectedEOF(err))
+	if err := content.ReadFull(r, b, 0); err != nil {
+		return nil, fmt.Errorf("reading the superblock: %w", err)
 	}
 	if string(b[:4]) != "XFSB" {
 		return nil, fmt.Errorf("not an XFS file system")
@@ -128,13 +128,6 @@ func names(word uint32, known []string, kind string) []string {
 	return list
 }
 
-func unexpectedEOF(err error) error {
-	if err == nil || err == io.EOF {
-		return io.ErrUnexpectedEOF
-	}
-	return err
-}
-
 // reader is a file system that is read.
 type reader struct {
 	*super
@@ -164,10 +157,7 @@ func (v *reader) readAt(p []byte, off int64) error {
 	if off < 0 || off > v.Size-int64(len(p)) {
 		return fmt.Errorf("%d bytes at %d are outside of the file system", len(p), off)
 	}
-	if n, err := v.r.ReadAt(p, off); n < len(p) {
-		return unexpectedEOF(err)
-	}
-	return nil
+	return content.ReadFull(v.r, p, off)
 }
 
 // offset is where a block is: its number has the group in the upper bits.

@@ -12,6 +12,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -71,6 +72,27 @@ func Golden(t *testing.T, name, golden string, read ReadFunc) {
 	}
 	if diff := cmp.Diff(string(want), got); diff != "" {
 		t.Errorf("%s (-want +got):\n%s", name, diff)
+	}
+}
+
+// Refusal is a change of an image with which a reader must refuse it, and a part
+// of what it says then.
+type Refusal struct {
+	Change func(b []byte) []byte
+	Want   string
+}
+
+// Refuses has a reader read the image testdata/NAME.zst with changes.
+func Refuses(t *testing.T, name string, read ReadFunc, cases map[string]Refusal) {
+	t.Helper()
+	image := Image(t, name)
+	for what, c := range cases {
+		b := c.Change(bytes.Clone(image))
+		if tree, err := read(t.Context(), bytes.NewReader(b), int64(len(b))); err == nil {
+			t.Errorf("%s: read as %d entries", what, len(tree))
+		} else if !strings.Contains(err.Error(), c.Want) {
+			t.Errorf("%s: %v", what, err)
+		}
 	}
 }
 
