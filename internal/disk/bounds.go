@@ -14,11 +14,15 @@ import (
 // The header itself takes half of it.
 const encryptionSize = 32 << 20
 
+// sizeUnit is what the size of an image is rounded up to, in bytes.
+const sizeUnit = 4096
+
 // arrange places the partitions.
 func (b *builder) arrange() error {
-	b.disk = layout.Disk{Size: b.Size, Auto: b.Size == 0, SectorSize: b.sectorSize(), Grain: b.GrainSize, Existing: b.old}
+	size := roundUp(b.Size, sizeUnit)
+	b.disk = layout.Disk{Size: size, Auto: b.Size == 0, SectorSize: b.sectorSize(), Grain: b.GrainSize, Existing: b.old}
 	if b.old != nil {
-		b.disk.Size = max(b.Size, int64(b.old.Sectors)*int64(b.old.SectorSize))
+		b.disk.Size = max(size, int64(b.old.Sectors)*int64(b.old.SectorSize))
 	}
 	var places []*layout.Partition
 	for _, p := range b.parts {
@@ -76,7 +80,7 @@ func (b *builder) bounds(p *part) (layout.Bounds, error) {
 		Weight: d.Weight, PaddingWeight: d.PaddingWeight,
 		MaxSize: layout.Unlimited, MaxPadding: layout.Unlimited,
 	}
-	if d.Verity == repart.VeritySignatureRole {
+	if d.Verity == repart.VeritySignatureRole || d.Type.IsSignature() {
 		l.MinSize, l.MaxSize = verity.SignatureSize, verity.SignatureSize
 	} else {
 		if d.SizeMax != nil {
@@ -192,3 +196,5 @@ func (b *builder) fileSystemSectorSize(d *repart.Definition) int {
 	}
 	return max(size, b.sectorSize())
 }
+
+func roundUp(n, to int64) int64 { return (n + to - 1) / to * to }

@@ -51,7 +51,6 @@ func (b *builder) identify() error {
 		p := &part{
 			def:      def,
 			derived:  PartitionUUID(b.Seed, def.Type.UUID, count[name]),
-			label:    labelOf(def, count[name]),
 			deferred: deferred[name] || b.DeferEmpty && def.Format == repart.FormatEmpty || b.DeferFactoryReset && def.FactoryReset,
 			exists:   count[name] < existing[def.Type.UUID.String()],
 		}
@@ -60,26 +59,46 @@ func (b *builder) identify() error {
 		if def.UUID != nil {
 			p.uuid = *def.UUID
 		}
-		if err := gpt.CheckName(p.label); err != nil {
-			return fmt.Errorf("%s: %w", def.File, err)
-		}
 		b.parts = append(b.parts, p)
+	}
+	if err := b.nameParts(); err != nil {
+		return err
 	}
 	b.supplement()
 	return nil
 }
 
-// labelOf is the name of a partition, the n-th of its type from zero.
-func labelOf(def *repart.Definition, n int) string {
-	switch {
-	case def.Label != "" || def.NoLabel:
-		return def.Label
-	case def.Format == repart.FormatEmpty:
-		return "_empty"
-	case n > 0:
-		return fmt.Sprintf("%s-%d", def.Type.DefaultLabel(), n+1)
+// nameParts gives each partition its label: its own, or the name of its type,
+// with a number behind it if another partition is called that.
+func (b *builder) nameParts() error {
+	taken := map[string]bool{}
+	if b.old != nil {
+		for _, p := range b.old.Partitions {
+			taken[p.Name] = true
+		}
 	}
-	return def.Type.DefaultLabel()
+	for _, p := range b.parts {
+		if p.label = p.def.Label; p.label == "" && !p.def.NoLabel && p.def.Format == repart.FormatEmpty {
+			p.label = "_empty"
+		}
+		taken[p.label] = true
+	}
+	for _, p := range b.parts {
+		if p.exists {
+			continue
+		}
+		name := p.def.Type.DefaultLabel()
+		for n := 2; p.label == "" && !p.def.NoLabel; n++ {
+			if !taken[name] {
+				p.label, taken[name] = name, true
+			}
+			name = fmt.Sprintf("%s-%d", p.def.Type.DefaultLabel(), n)
+		}
+		if err := gpt.CheckName(p.label); err != nil {
+			return fmt.Errorf("%s: %w", p.def.File, err)
+		}
+	}
+	return nil
 }
 
 // deferredTypes resolves the aliases in a list of partition types.
