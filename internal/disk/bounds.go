@@ -138,6 +138,10 @@ func (b *builder) needed(p *part, max int64) (int64, error) {
 	}
 	if d.Encrypt != repart.EncryptOff {
 		size += encryptionSize
+		if p.minimized() {
+			// systemd-repart counts it for the smallest file system, too.
+			size += encryptionSize
+		}
 	}
 	return size, nil
 }

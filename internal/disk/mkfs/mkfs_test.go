@@ -126,7 +126,7 @@ func TestSquashfsStream(t *testing.T) {
 	owner := fmt.Sprintf("-root-uid %d -root-gid %d", os.Getuid(), os.Getgid())
 	ids := fmt.Sprintf("%d %d", os.Getuid(), os.Getgid())
 	want := []string{`mksquashfs - DIR/image -tar -noappend -no-progress -comp zstd -Xcompression-level 7 -root-mode 0755 ` + owner +
-		` -root-time 1600000000 -p / x user.x=0x6100 -p "so\"ck" I 1600000000 0755 ` + ids + ` s -b 64K`}
+		` -root-time 1600000000 -p / x user.x=0sYQA= -p "so\"ck" I 1600000000 0755 ` + ids + ` s -b 64K`}
 	if diff := cmp.Diff(want, stable(h.ran, o)); diff != "" {
 		t.Errorf("programs (-want +got):\n%s", diff)
 	}

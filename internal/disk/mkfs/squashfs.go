@@ -2,7 +2,7 @@ package mkfs
 
 import (
 	"context"
-	"encoding/hex"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
@@ -108,7 +108,8 @@ func (m *squashfsMaker) pseudo() []string {
 	}
 	for _, x := range top.Xattrs {
 		if squashfsXattr(x.Name) {
-			argv = append(argv, "-p", fmt.Sprintf("/ x %s=0x%s", x.Name, hex.EncodeToString(x.Value)))
+			// In base64: of hexadecimal digits more than 32 bytes make mksquashfs 4.7 crash.
+			argv = append(argv, "-p", fmt.Sprintf("/ x %s=0s%s", x.Name, base64.StdEncoding.EncodeToString(x.Value)))
 		}
 	}
 	for i := range m.tree {
