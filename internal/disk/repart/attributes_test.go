@@ -1,32 +1,72 @@
 package repart
 
-import "testing"
+import (
+	"os"
+	"strconv"
+	"strings"
+	"testing"
+	"testing/fstest"
+)
 
-func TestFlags(t *testing.T) {
-	typ := func(name string) PartitionType {
-		p, err := ParsePartitionType(name, "x86-64")
-		if err != nil {
-			t.Fatal(err)
-		}
-		return p
+// The bits are those that systemd-repart sets, for every kind of type.
+func TestAttributes(t *testing.T) {
+	text, err := os.ReadFile("testdata/attributes.txt")
+	if err != nil {
+		t.Fatal(err)
 	}
-	const grow, readOnly, noAuto = 1 << 59, 1 << 60, 1 << 63
-	for _, tt := range []struct {
-		def  Definition
-		want uint64
-	}{
-		{Definition{Type: typ("root")}, grow},
-		{Definition{Type: typ("root"), Verity: VerityDataRole}, readOnly},
-		{Definition{Type: typ("root-verity"), Verity: VerityHashRole}, readOnly},
-		{Definition{Type: typ("root-verity"), ReadOnly: ptr(false)}, 0},
-		{Definition{Type: typ("home"), ReadOnly: ptr(true), GrowFileSystem: ptr(true)}, readOnly | grow},
-		{Definition{Type: typ("home"), GrowFileSystem: ptr(false), Flags: grow | 1<<48}, 1 << 48},
-		{Definition{Type: typ("swap"), NoAuto: ptr(true)}, noAuto},
-		{Definition{Type: typ("esp"), NoAuto: ptr(true)}, 0},
-		{Definition{Type: typ("linux-generic"), ReadOnly: ptr(true)}, 0},
+	for line := range strings.Lines(string(text)) {
+		if line[0] == '#' {
+			continue
+		}
+		fields := strings.Split(strings.TrimSuffix(line, "\n"), "\t")
+		if len(fields) != 3 {
+			t.Fatalf("malformed line %q", line)
+		}
+		definition := "[Partition]\nType=" + fields[0] + "\n" + strings.ReplaceAll(fields[1], "|", "\n") + "\n"
+		if strings.Contains(fields[1], "Verity=") {
+			definition += "VerityMatchKey=a\n"
+		}
+		d := parseOne(t, definition)
+		if got := bitsOf(d.Attributes()); got != fields[2] {
+			t.Errorf("%s: bits %s, systemd-repart sets %s", strings.TrimSuffix(line, "\n"), got, fields[2])
+		}
+	}
+}
+
+func parseOne(t *testing.T, text string) *Definition {
+	t.Helper()
+	defs, _, err := Parse(fstest.MapFS{"10.conf": {Data: []byte(text)}}, Options{Architecture: "x86-64"})
+	if err != nil {
+		t.Fatalf("%q: %v", text, err)
+	}
+	return &defs[0]
+}
+
+// Format=empty leaves a partition out of what is mounted on its own.
+func TestAttributesEmpty(t *testing.T) {
+	for settings, want := range map[string]string{
+		"Type=home\nFormat=empty":             "59,63",
+		"Type=swap\nFormat=empty":             "63",
+		"Type=esp\nFormat=empty":              "-",
+		"Type=home\nFormat=empty\nNoAuto=no":  "59",
+		"Type=home\nFormat=empty\nLabel=free": "59,63",
 	} {
-		if got := tt.def.Attributes(); got != tt.want {
-			t.Errorf("%s: %#x, want %#x", tt.def.Type.Name, got, tt.want)
+		if got := bitsOf(parseOne(t, "[Partition]\n"+settings+"\n").Attributes()); got != want {
+			t.Errorf("%q: bits %s, want %s", settings, got, want)
 		}
 	}
+}
+
+// bitsOf lists the bits that are set, "-" if none is.
+func bitsOf(flags uint64) string {
+	var list []string
+	for bit := range 64 {
+		if flags&(1<<bit) != 0 {
+			list = append(list, strconv.Itoa(bit))
+		}
+	}
+	if list == nil {
+		return "-"
+	}
+	return strings.Join(list, ",")
 }

@@ -95,11 +95,11 @@ func (d *Definition) checkVerity() *conflict {
 		return conflicts("Verity", "%s needs VerityMatchKey=, by which the partitions of a set find each other", d.Verity)
 	case hashes && d.Encrypt != EncryptOff:
 		return conflicts("Encrypt", "a partition with Verity=%s cannot be encrypted (encrypt the one with Verity=data)", d.Verity)
-	case hashes && d.Format != "":
+	case hashes && d.Format != "" && d.Format != FormatEmpty:
 		return conflicts("Verity", "%s leaves no room for a file system (leave out Format=, CopyFiles=, MakeDirectories=, MakeSymlinks= and AddValidateFS=)", d.Verity)
 	case d.Verity == VeritySignatureRole && (d.SizeMin != nil || d.SizeMax != nil):
 		return conflicts("Verity", "the size of a signature is fixed (leave out SizeMinBytes= and SizeMaxBytes=)")
-	case d.Verity == VerityDataRole && d.Format == "" && d.CopyBlocks == "":
+	case d.Verity == VerityDataRole && (d.Format == "" || d.Format == FormatEmpty) && d.CopyBlocks == "":
 		return conflicts("Verity", "data needs something to protect: Format=, CopyFiles= or CopyBlocks=")
 	}
 	return nil

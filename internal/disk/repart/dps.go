@@ -109,19 +109,6 @@ func typeHint(s string) string {
 	return " (give a name of repart.d(5), such as root, or a UUID)"
 }
 
-// For returns the type of the same role for another architecture; types that
-// are the same everywhere stay as they are.
-func (t PartitionType) For(architecture string) (PartitionType, error) {
-	types, ok := typesByArch[architecture]
-	switch {
-	case t.Arch == "":
-		return t, nil
-	case !ok:
-		return t, fmt.Errorf("there is no partition type %s for the architecture %q", t.Role, architecture)
-	}
-	return architectureType(t.Role, architecture, t.part, types), nil
-}
-
 // DefaultLabel is the name of a first partition of the type that is given none.
 func (t PartitionType) DefaultLabel() string {
 	if t.Name == t.UUID.String() {

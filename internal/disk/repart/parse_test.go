@@ -2,6 +2,8 @@ package repart
 
 import (
 	"io/fs"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -23,115 +25,246 @@ func files(pairs ...string) fs.FS {
 
 func ptr[T any](v T) *T { return &v }
 
-func TestParseDefinitions(t *testing.T) {
-	got, err := ParseDefinitions(files(
-		"20-data.conf", `
-; everything at once
-[Partition]
-Type = linux-generic
-Label=data %a 100%%
-UUID=11111111-2222-3333-4444-555555555555
-Format=ext4
-CopyFiles=/srv:/
-CopyFiles=/opt/%a::fsverity=off
-ExcludeFiles=/srv/a /srv/b/
-ExcludeFilesTarget=/c/
-MakeDirectories=/d \
-   /d//e
-AddValidateFS=no
-Minimize=guess
-SizeMinBytes=5000
-SizeMaxBytes=10M
-PaddingMinBytes=1
-PaddingMaxBytes=8191
-Weight=7
-PaddingWeight=1000000
-Flags=0x10
-NoAuto=yes
-ReadOnly=off
-GrowFileSystem=1
-SplitName=%t-%U
-`,
-		"10-root.conf", "[Partition]\nType=root\nFormat=erofs\nVerity=data\nVerityMatchKey=r\nUUID=null\n",
-		"10-root.conf.d/b.conf", "[Partition]\nUUID=\nMinimize=yes\n",
-		"10-root.conf.d/a.conf", "[Partition]\nMinimize=off\nSplitName=-\n",
-		"ignored.txt", "nothing",
-	), "arm64")
-	if err != nil {
-		t.Fatal(err)
-	}
-	root, _ := ParsePartitionType("root", "arm64")
-	generic, _ := ParsePartitionType("linux-generic", "")
-	id := uuid.MustParse("11111111-2222-3333-4444-555555555555")
-	want := []Definition{
-		{File: "10-root.conf", Type: root, Format: "erofs", Verity: "data", VerityMatchKey: "r", Minimize: "best", Weight: 1000, SplitName: "-"},
-		{
-			File: "20-data.conf", Type: generic, Label: "data arm64 100%", UUID: &id, Format: "ext4",
-			CopyFiles:    []CopyFiles{{Source: "/srv", Target: "/"}, {Source: "/opt/arm64", Target: "/opt/arm64"}},
-			ExcludeFiles: []string{"/srv/a", "/srv/b/"}, ExcludeFilesTarget: []string{"/c/"},
-			MakeDirectories: []string{"/d", "/d/e"}, AddValidateFS: ptr(false), Minimize: "guess",
-			SizeMin: ptr(uint64(8192)), SizeMax: ptr(uint64(10 << 20)), PaddingMin: ptr(uint64(4096)), PaddingMax: ptr(uint64(4096)),
-			Weight: 7, PaddingWeight: 1000000, Flags: 16,
-			NoAuto: ptr(true), ReadOnly: ptr(false), GrowFileSystem: ptr(true), SplitName: "%t-%U",
-		},
-	}
-	if diff := cmp.Diff(want, got, cmpopts.IgnoreUnexported(PartitionType{})); diff != "" {
-		t.Errorf("definitions (-want +got):\n%s", diff)
+// testOptions are those of an image with a system.
+func testOptions() Options {
+	fields := map[string]string{"ID": "debian", "IMAGE_ID": "snow", "IMAGE_VERSION": "7%", "VERSION_ID": "13"}
+	return Options{
+		Architecture: "arm64",
+		OSRelease:    func(field string) string { return fields[field] },
+		MachineID:    "0123456789abcdef0123456789abcdef",
 	}
 }
 
-// Each error names file and line, or the file, and what is wrong.
-func TestParseDefinitionErrors(t *testing.T) {
-	for text, want := range map[string]string{
-		"Type=root\n":                                                           "10.conf:1: setting outside",
-		"[Partition]\nType=floppy\n":                                            `10.conf:2: Type=: unknown partition type "floppy"`,
-		"[Partition]\n\nEncrypt=tpm2\n":                                         "10.conf:3: Encrypt=: not supported yet",
-		"[Partition]\nCopyBlocks=auto\n":                                        "CopyBlocks=: not supported yet",
-		"[Partition]\nTyp=root\n":                                               "10.conf:2: Typ=: unknown setting",
-		"[Partitions]\n":                                                        "10.conf:1: unknown section [Partitions]",
-		"[Partition]\nroot\n":                                                   "10.conf:2: expected NAME=value",
-		"[Partition]\n":                                                         "10.conf: setting Type= is missing",
-		"[Partition]\nType=root\nFormat=xfs\n":                                  "Format=xfs is not supported yet",
-		"[Partition]\nType=esp\nCopyFiles=/boot:/\n":                            "Format=vfat is not supported yet",
-		"[Partition]\nType=root\nLabel=%v\n":                                    "specifier %v is not supported yet",
-		"[Partition]\nType=root\nLabel=x%\n":                                    "at the end",
-		"[Partition]\nLabel=" + strings.Repeat("x", 37):                         "37 characters",
-		"[Partition]\nUUID=x\n":                                                 "not a UUID",
-		"[Partition]\nCopyFiles=usr\n":                                          "not an absolute path",
-		"[Partition]\nCopyFiles=/usr/../etc\n":                                  "leads out",
-		"[Partition]\nCopyFiles=/a:/b:fsverity=copy\n":                          "fsverity=copy is not supported yet",
-		"[Partition]\nCopyFiles=\"/a\"\n":                                       "quotes",
-		"[Partition]\nMakeDirectories=/a b\n":                                   "not an absolute path",
-		"[Partition]\nSizeMinBytes=1X\n":                                        "not a size",
-		"[Partition]\nSizeMinBytes=-1\n":                                        "not a size",
-		"[Partition]\nSizeMinBytes=999999999999P\n":                             "too large",
-		"[Partition]\nWeight=1000001\n":                                         "0 to 1000000",
-		"[Partition]\nReadOnly=maybe\n":                                         "not a boolean",
-		"[Partition]\nVerity=maybe\n":                                           "none of off, data",
-		"[Partition]\nMinimize=maybe\n":                                         "none of off, best",
-		"[Partition]\nSplitName=a/b\n":                                          "file name",
-		"[Partition]\nType=root\nVerity=hash\n":                                 "needs VerityMatchKey=",
-		"[Partition]\nType=root\nVerityMatchKey=a\n":                            "needs Verity=",
-		"[Partition]\nVerityMatchKey=a b\n":                                     "short identifier",
-		"[Partition]\nType=root\nMinimize=best\n":                               "needs Format=",
-		"[Partition]\nType=root\nFormat=ext4\nMinimize=best":                    "use Minimize=guess",
-		"[Partition]\nType=root\nVerity=data\nVerityMatchKey=a\n":               "needs Format=",
-		"[Partition]\nType=root\nVerity=hash\nVerityMatchKey=a\nFormat=erofs\n": "no room",
-		"[Partition]\nType=root\nSizeMinBytes=2M\nSizeMaxBytes=1M\n":            "larger than SizeMaxBytes=",
-		"[Partition]\nType=root\nPaddingMinBytes=2M\nPaddingMaxBytes=1M\n":      "larger than PaddingMaxBytes=",
-		strings.Repeat("#", maxDefinitionSize+1):                                "larger than",
+func TestParse(t *testing.T) {
+	id := uuid.MustParse("11111111-2222-3333-4444-555555555555")
+	typ := func(name string) PartitionType {
+		p, err := ParsePartitionType(name, "arm64")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p
+	}
+	for _, tt := range []struct {
+		text string
+		want Definition
+	}{
+		{
+			"Type = linux-generic\nLabel=data %a 100%%\nUUID=11111111-2222-3333-4444-555555555555\nPriority=-3\nFormat=ext4\n" +
+				"CopyFiles=/srv:/\nCopyFiles=/opt/%a:/a b\\x3a:fsverity=copy\nExcludeFiles=/srv/a '/srv/b c/'\nExcludeFilesTarget=/c/\n" +
+				"MakeDirectories=/d \\\n   /d//e\nMakeSymlinks=/l:../x \"/m n\":/o\nAddValidateFS=no\nMinimize=guess\n" +
+				"Weight=7\nPaddingWeight=1000000\nFlags=0x10\nNoAuto=yes\nReadOnly=off\nGrowFileSystem=1\nFactoryReset=yes\nSplitName=%M_%A.%t-%U\n",
+			Definition{
+				Type: typ("linux-generic"), Label: "data arm64 100%", UUID: &id, Priority: -3, Format: "ext4",
+				CopyFiles:    []CopyFiles{{Source: "/srv", Target: "/"}, {Source: "/opt/arm64", Target: "/a b:", CopyVerity: true}},
+				ExcludeFiles: []string{"/srv/a", "/srv/b c/"}, ExcludeFilesTarget: []string{"/c/"},
+				MakeDirectories: []string{"/d", "/d/e"}, MakeSymlinks: []Symlink{{"/l", "../x"}, {"/m n", "/o"}},
+				AddValidateFS: ptr(false), Minimize: "guess", Weight: 7, PaddingWeight: 1000000, Flags: 16,
+				NoAuto: ptr(true), ReadOnly: ptr(false), GrowFileSystem: ptr(true), FactoryReset: true, SplitName: "snow_7%%.%t-%U",
+			},
+		},
+		{
+			"Type=root\nSizeMinBytes=5000\nSizeMaxBytes=10M\nPaddingMinBytes=1\nPaddingMaxBytes=8191\nFormat=erofs\nCompression=zstd\nCompressionLevel=12\n" +
+				"Verity=data\nVerityMatchKey=r\nVerityDataBlockSizeBytes=512\nVerityHashBlockSizeBytes=4K\nFileSystemSectorSize=512\nMinimize=yes\nUUID=null\n",
+			Definition{
+				Type: typ("root"), SizeMin: ptr(uint64(8192)), SizeMax: ptr(uint64(10 << 20)), PaddingMin: ptr(uint64(4096)), PaddingMax: ptr(uint64(4096)),
+				Weight: 1000, Format: "erofs", Compression: "zstd", CompressionLevel: "12", Verity: "data", VerityMatchKey: "r",
+				VerityDataBlockSize: 512, VerityHashBlockSize: 4096, FileSystemSectorSize: 512, Minimize: "best", UUID: &uuid.UUID{}, SplitName: "%t",
+			},
+		},
+		{
+			"Type=home\nEncrypt=yes\nEncryptKDF=minimal\nKeyFile=/k\nVolumeLabel=%o\nDiscard=no\nSubvolumes=/a /b:ro\nSubvolumes=/a:ro,nodatacow\nDefaultSubvolume=/a/\nFormat=btrfs\n" +
+				"MountPoint=/home\nMountPoint=\"/x:y\":\"zstd:1,ro\"\nEncryptedVolume=home:none:luks:fixate-volume-key\nLabel=\nSplitName=\n",
+			Definition{
+				Type: typ("home"), NoLabel: true, Weight: 1000, Encrypt: "key-file", EncryptKDF: "minimal", KeyFile: "/k", VolumeLabel: "debian", Discard: ptr(false),
+				Subvolumes: []Subvolume{{Path: "/a", ReadOnly: true, NoDataCow: true}, {Path: "/b", ReadOnly: true}}, DefaultSubvolume: "/a", Format: "btrfs",
+				MountPoints:     []MountPoint{{"/home", ""}, {"/x:y", "zstd:1,ro"}},
+				EncryptedVolume: &EncryptedVolume{Name: "home", KeyFile: "none", Options: "luks", FixateVolumeKey: true}, SplitName: "%t",
+			},
+		},
+		{"Type=root\nCopyBlocks=auto\nSupplementFor=\n", Definition{Type: typ("root"), CopyBlocks: "auto", Weight: 1000, SplitName: "%t"}},
+		{"Type=root\nCopyBlocks=/%m.raw\nEncrypt=key-file\n", Definition{Type: typ("root"), CopyBlocks: "/0123456789abcdef0123456789abcdef.raw", Encrypt: "key-file", Weight: 1000, SplitName: "%t"}},
+		// What is set and taken back.
+		{
+			"Type=swap\nType=root\nUUID=null\nUUID=\nExcludeFiles=/a\nExcludeFiles=\nSubvolumes=/a\nSubvolumes=\nMountPoint=/a\nMountPoint=\nEncrypt=key-file\nEncrypt=\nReadOnly=yes\nReadOnly=\nVerity=hash\nVerity=\n" +
+				"EncryptedVolume=a\nEncryptedVolume=\nCopyBlocks=/a\nCopyBlocks=\nDefaultSubvolume=/a\nDefaultSubvolume=\nFileSystemSectorSize=512\nFileSystemSectorSize=\nTPM2PCRs=\nBlockDeviceReplace=\nVolumeName=\nIntegrity=off\n",
+			Definition{Type: typ("root"), Weight: 1000, SplitName: "%t"},
+		},
 	} {
-		_, err := ParseDefinitions(files("10.conf", text), "x86-64")
-		if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "10.conf") {
-			t.Errorf("%.70q: error %q, want one with %q", text, err, want)
+		defs, _, err := Parse(files("10.conf", "[Partition]\n"+tt.text), testOptions())
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		tt.want.File = "10.conf"
+		if diff := cmp.Diff([]Definition{tt.want}, defs, cmpopts.IgnoreUnexported(PartitionType{})); diff != "" {
+			t.Errorf("%q (-want +got):\n%s", tt.text, diff)
 		}
 	}
-	if _, err := ParseDefinitions(files("10.conf", "[Partition]\nType=root\n", "10.conf.d/x.conf", "\nx"), "x86-64"); err == nil || !strings.Contains(err.Error(), "10.conf.d/x.conf:2") {
-		t.Errorf("error in a drop-in: %v", err)
+}
+
+// The file system of a partition that names none follows from what it is to
+// hold.
+func TestImpliedFormat(t *testing.T) {
+	for text, want := range map[string]string{
+		"Type=home":                                       "",
+		"Type=home\nCopyFiles=/a":                         "ext4",
+		"Type=home\nMakeDirectories=/a":                   "ext4",
+		"Type=home\nMakeSymlinks=/a:b":                    "ext4",
+		"Type=home\nAddValidateFS=yes":                    "ext4",
+		"Type=home\nAddValidateFS=no":                     "",
+		"Type=home\nEncrypt=key-file":                     "ext4",
+		"Type=home\nEncrypt=key-file\nFormat=empty":       "empty",
+		"Type=home\nEncrypt=key-file\nCopyBlocks=/a":      "",
+		"Type=home\nSubvolumes=/a":                        "",
+		"Type=home\nExcludeFiles=/a":                      "",
+		"Type=home\nCompression=zstd":                     "",
+		"Type=esp\nCopyFiles=/a":                          "vfat",
+		"Type=xbootldr\nCopyFiles=/a":                     "vfat",
+		"Type=esp":                                        "",
+		"Type=esp\nFormat=ext4\nCopyFiles=/a":             "ext4",
+		"Type=swap":                                       "swap",
+		"Type=swap\nEncrypt=key-file":                     "swap",
+		"Type=swap\nCopyBlocks=/a":                        "",
+		"Type=swap\nFormat=empty":                         "empty",
+		"Type=swap\nFormat=ext4":                          "ext4",
+		"Type=root-verity\nVerity=hash\nVerityMatchKey=a": "",
+	} {
+		d := parseOne(t, "[Partition]\n"+text+"\n")
+		if d.Format != want || d.FormatImplied != (want != "" && !strings.Contains(text, "Format=")) {
+			t.Errorf("%q: Format=%s, implied %t, want %s", text, d.Format, d.FormatImplied, want)
+		}
 	}
 }
 
-func FuzzParseDefinitions(f *testing.F) {
+// Which files count, and in what order, is as systemd-repart has it.
+func TestDefinitionFiles(t *testing.T) {
+	const home = "[Partition]\nType=home\n"
+	fsys := fstest.MapFS{
+		"b.conf":               {Data: []byte(home)},
+		"B.conf":               {Data: []byte(home)},
+		"a-b.conf":             {Data: []byte(home)},
+		"a.b.conf":             {Data: []byte(home)},
+		"a.conf":               {Data: []byte(home)},
+		"9.conf":               {Data: []byte(home)},
+		"10.conf":              {Data: []byte(home)},
+		"10.conf.d/b.conf":     {Data: []byte("[Partition]\nLabel=b\n")},
+		"10.conf.d/a.conf":     {Data: []byte("[Partition]\nLabel=a\nUUID=null\n")},
+		"10.conf.d/.z.conf":    {Data: []byte("[Partition]\nLabel=z\n")},
+		"10.conf.d/z.txt":      {Data: []byte("[Partition]\nLabel=z\n")},
+		"11.conf.d/a.conf":     {Data: []byte(home)},
+		"12.conf":              {},
+		"12.conf.d/a.conf":     {Data: []byte(home)},
+		"13.conf":              {Data: []byte(home), Mode: fs.ModeDevice | fs.ModeCharDevice},
+		"14.conf":              {Data: []byte("[Partition]\nLabel=fourteen\n")},
+		"14.conf.d/empty.conf": {},
+		"14.conf.d/null.conf":  {Mode: fs.ModeDevice | fs.ModeCharDevice},
+		"14.conf.d/type.conf":  {Data: []byte(home)},
+		".hidden.conf":         {Data: []byte(home)},
+		"README":               {Data: []byte("nothing")},
+		"dir.conf/x":           {Data: []byte("nothing")},
+	}
+	defs, warnings, err := Parse(fsys, Options{})
+	if err != nil || len(warnings) > 0 {
+		t.Fatal(err, warnings)
+	}
+	var got []string
+	for _, d := range defs {
+		got = append(got, strings.TrimSpace(d.File+" "+d.Label))
+	}
+	want := []string{"10.conf b", "14.conf fourteen", "9.conf", "B.conf", "a-b.conf", "a.b.conf", "a.conf", "b.conf"}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("definitions (-want +got):\n%s", diff)
+	}
+	if defs[0].UUID == nil {
+		t.Error("a drop-in was not read")
+	}
+	if defs[0].Name() != "10" {
+		t.Errorf("SupplementFor= has to call it %q", defs[0].Name())
+	}
+}
+
+// Symbolic links are followed, and those that lead nowhere told.
+func TestDefinitionLinks(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "10.conf"), []byte("[Partition]\nType=home\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for link, target := range map[string]string{"20.conf": "10.conf", "30.conf": "missing", "40.conf": "/dev/null"} {
+		if err := os.Symlink(target, filepath.Join(dir, link)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	defs, warnings, err := Parse(os.DirFS(dir), Options{})
+	if err != nil || len(defs) != 2 || defs[1].File != "20.conf" {
+		t.Errorf("got %+v, %v", defs, err)
+	}
+	if len(warnings) != 1 || warnings[0].Error() != "30.conf: the symbolic link leads nowhere and is ignored" {
+		t.Errorf("warnings %v", warnings)
+	}
+}
+
+func TestWarnings(t *testing.T) {
+	for text, want := range map[string][]string{
+		"[Partition]\nType=home\nColour=red\n":                                  {"10.conf:3: unknown setting Colour= is ignored"},
+		"[Partition]\nType=home\nX-Colour=red\n[X-Other]\nhello\n":              nil,
+		"[Weather]\nsunny\n[Partition]\nType=home\n":                            {"10.conf:1: unknown section [Weather] is ignored"},
+		"[Partition]\nType=home\nEncryptKDF=minimal\n":                          {"10.conf:3: EncryptKDF=: has no effect without Encrypt="},
+		"[Partition]\nType=home\nDiscard=yes\n":                                 {"10.conf:3: Discard=: has no effect without Encrypt="},
+		"[Partition]\nType=home\nEncryptedVolume=a\n":                           {"10.conf:3: EncryptedVolume=: has no effect without Encrypt="},
+		"[Partition]\nType=home\nIntegrityAlgorithm=hmac-sha1\n":                {"10.conf:3: IntegrityAlgorithm=: has no effect without Integrity=inline"},
+		"[Partition]\nType=home\nLabel=1234567890123456789012345678901234567\n": {`10.conf:3: Label=: partition name "1234567890123456789012345678901234567" is 37 characters long, the limit is 36: this is ignored`},
+		"[Partition]\nType=esp\nReadOnly=yes\n":                                 {"10.conf:3: ReadOnly=: has no effect on the type esp"},
+		"[Partition]\nType=root-x86-64-verity\nGrowFileSystem=yes\n":            {"10.conf:3: GrowFileSystem=: has no effect on the type root-x86-64-verity"},
+		"[Partition]\nType=home\nEncrypt=key-file\nEncryptKDF=pbkdf2\n":         nil,
+		"\ufeff[Partition]\r\nType=home\r\n; comment\r\n  # comment\r\n":        nil,
+	} {
+		defs, warnings, err := Parse(files("10.conf", text), Options{})
+		if err != nil || len(defs) != 1 {
+			t.Errorf("%q: %v, %v", text, defs, err)
+			continue
+		}
+		var got []string
+		for _, w := range warnings {
+			got = append(got, w.Error())
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%q (-want +got):\n%s", text, diff)
+		}
+	}
+	if _, err := ParseDefinitions(files("10.conf", "[Partition]\nType=home\nColour=red\n"), ""); err == nil {
+		t.Error("ParseDefinitions passed over a warning")
+	}
+}
+
+// All mistakes are told at once, each with its file and line.
+func TestParseTellsAll(t *testing.T) {
+	_, _, err := Parse(files(
+		"10.conf", "[Partition]\nType=floppy\nWeight=a\n", "10.conf.d/x.conf", "\nx",
+		"20.conf", "[Partition]\nLabel=x\n", "30.conf", strings.Repeat("#", maxDefinitionSize),
+	), Options{})
+	want := []string{"10.conf:2: Type=", "10.conf:3: Weight=", "10.conf.d/x.conf:2: expected", "20.conf: setting Type=", "30.conf: setting Type="}
+	got := strings.Split(err.Error(), "\n")
+	if len(got) != len(want) {
+		t.Fatalf("got %v", err)
+	}
+	for i := range want {
+		if !strings.HasPrefix(got[i], want[i]) {
+			t.Errorf("error %q, want %q", got[i], want[i])
+		}
+	}
+	if _, _, err := Parse(files("10.conf", strings.Repeat("#", maxDefinitionSize+1)), Options{}); err == nil || !strings.Contains(err.Error(), "10.conf: larger than") {
+		t.Errorf("a large file: %v", err)
+	}
+	many := fstest.MapFS{}
+	for i := range maxDefinitions + 1 {
+		many[strings.Repeat("a", i+1)+".conf"] = &fstest.MapFile{Data: []byte("[Partition]\nType=home\n")}
+	}
+	if _, _, err := Parse(many, Options{}); err == nil || !strings.Contains(err.Error(), "129 partition definitions") {
+		t.Errorf("many files: %v", err)
+	}
+}
+
+func FuzzParse(f *testing.F) {
 	for _, name := range []string{"sysext", "confext-unsigned", "disk"} {
 		fsys, err := resources.Repart(name)
 		if err != nil {
@@ -143,23 +276,48 @@ func FuzzParseDefinitions(f *testing.F) {
 		}
 		f.Add(string(text))
 	}
-	f.Add("[Partition]\nType=linux-generic\nLabel=%a%%\nCopyFiles=/a:/b\nSizeMinBytes=1E\nSplitName=%t%T%U%n\nFlags=0b1\n\\\n")
+	f.Add("[Partition]\nType=linux-generic\nLabel=%a%%\nCopyFiles=/a:/b\\x3a\nSizeMinBytes=1E 1.5K\nSplitName=%t%T%U%n%M\nFlags=0b1\n\\\n")
+	f.Add("[Partition]\nType=root\nMakeSymlinks='/a b':c\nSubvolumes=/a:ro\nMountPoint=\"/a\":b\nEncryptedVolume=a:b:c:fixate-volume-key\nEncrypt=yes\n")
 	f.Fuzz(func(t *testing.T, text string) {
-		defs, err := ParseDefinitions(files("10.conf", text), "x86-64")
+		defs, _, err := Parse(files("10.conf", text, "20.conf", "[Partition]\nType=home\n"), testOptions())
 		if err != nil {
 			return
 		}
-		for _, d := range defs {
-			for _, c := range d.CopyFiles {
-				if strings.Contains(c.Source+c.Target+"/", "/../") {
-					t.Errorf("%+v leads out of the tree", c)
-				}
-			}
-			for _, n := range []*uint64{d.SizeMin, d.SizeMax, d.PaddingMin, d.PaddingMax} {
-				if n != nil && (*n%sizeUnit != 0 || int64(*n) < 0) {
-					t.Errorf("size %d", *n)
-				}
-			}
+		for i := range defs {
+			checkFuzzed(t, &defs[i])
+		}
+		if err := Check(defs); err == nil && len(defs) == 2 {
+			Merge(&defs[1], &defs[0])
 		}
 	})
+}
+
+// checkFuzzed holds what all definitions must be like, however they came about.
+func checkFuzzed(t *testing.T, d *Definition) {
+	t.Helper()
+	paths := append(d.ExcludeFiles, d.MakeDirectories...)
+	for _, c := range d.CopyFiles {
+		paths = append(paths, c.Source, c.Target)
+	}
+	for _, s := range d.MakeSymlinks {
+		paths = append(paths, s.Path)
+	}
+	for _, p := range paths {
+		if p[0] != '/' || strings.Contains(p+"/", "/../") || strings.Contains(p, "\x00") {
+			t.Errorf("path %q leads out of the tree", p)
+		}
+	}
+	for _, n := range []*uint64{d.SizeMin, d.SizeMax, d.PaddingMin, d.PaddingMax} {
+		if n != nil && (*n%sizeUnit != 0 || int64(*n) < 0) {
+			t.Errorf("size %d", *n)
+		}
+	}
+	if _, err := ExpandSplitName(d.SplitName, FinishedPartition{Type: d.Type}); err != nil {
+		t.Errorf("SplitName=%s: %v", d.SplitName, err)
+	}
+	for line := range strings.Lines(Fstab([]Mounted{{Definition: d}})) {
+		if line[0] != '#' && len(strings.Fields(line)) != 6 {
+			t.Errorf("malformed line %q for fstab", line)
+		}
+	}
 }

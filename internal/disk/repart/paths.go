@@ -66,11 +66,17 @@ func appendCopyFiles(list []CopyFiles, value string, o *Options) ([]CopyFiles, e
 			c.Target = c.Source
 			break
 		}
+		if fields[i] == "" {
+			return nil, fmt.Errorf("a path is missing in %q (leave out the colon to copy to the same place)", value)
+		}
 		expanded, err := o.expand(fields[i])
 		if err != nil {
 			return nil, err
 		}
 		if *p, err = parsePath(expanded); err != nil {
+			if strings.ContainsAny(expanded[:1], `"'`) {
+				return nil, fmt.Errorf("%w (quotes mean nothing here, blanks may stand in a path)", err)
+			}
 			return nil, err
 		}
 	}

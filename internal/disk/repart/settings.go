@@ -2,6 +2,7 @@ package repart
 
 import (
 	"fmt"
+	"unicode/utf8"
 
 	"github.com/google/uuid"
 
@@ -24,7 +25,7 @@ var settings = map[string]setter{
 	"SizeMaxBytes":    to(func(d *Definition) **uint64 { return &d.SizeMax }, parseMaxSize),
 	"PaddingMinBytes": to(func(d *Definition) **uint64 { return &d.PaddingMin }, parseMinSize),
 	"PaddingMaxBytes": to(func(d *Definition) **uint64 { return &d.PaddingMax }, parseMaxSize),
-	"Minimize":        to(func(d *Definition) *Minimize { return &d.Minimize }, orBool(MinimizeBest, parseChoice(MinimizeBest, MinimizeGuess))),
+	"Minimize":        to(func(d *Definition) *Minimize { return &d.Minimize }, orBool(MinimizeBest, parseChoice("off", MinimizeBest, MinimizeGuess))),
 	"SupplementFor":   to(func(d *Definition) *string { return &d.SupplementFor }, parseDefinitionName),
 
 	"Format":               to(func(d *Definition) *string { return &d.Format }, parseFormat),
@@ -39,7 +40,7 @@ var settings = map[string]setter{
 	"AddValidateFS":        to(func(d *Definition) **bool { return &d.AddValidateFS }, parseSwitch),
 	"Compression":          to(func(d *Definition) *string { return &d.Compression }, parseCompression),
 	"CompressionLevel":     to(func(d *Definition) *string { return &d.CompressionLevel }, parseCompression),
-	"FileSystemSectorSize": to(func(d *Definition) *uint32 { return &d.FileSystemSectorSize }, parseBlockSize),
+	"FileSystemSectorSize": to(func(d *Definition) *uint32 { return &d.FileSystemSectorSize }, parseSectorSize),
 
 	"Encrypt":            to(func(d *Definition) *Encrypt { return &d.Encrypt }, parseEncrypt),
 	"EncryptKDF":         to(func(d *Definition) *KDF { return &d.EncryptKDF }, parseChoice(KDFArgon2id, KDFPBKDF2, KDFMinimal)),
@@ -128,11 +129,6 @@ func setType(d *Definition, value string, o *Options) error {
 	if err != nil {
 		return err
 	}
-	if o.Retarget {
-		if t, err = t.For(o.Architecture); err != nil {
-			return err
-		}
-	}
 	d.Type = t
 	return nil
 }
@@ -143,6 +139,10 @@ func setLabel(d *Definition, value string, o *Options) error {
 		return err
 	}
 	if err := gpt.CheckName(label); err != nil {
+		if utf8.ValidString(label) {
+			// Too long, which systemd-repart passes over, too.
+			err = fmt.Errorf("%w: %w", err, errIgnored)
+		}
 		return err
 	}
 	d.Label, d.NoLabel = label, label == ""

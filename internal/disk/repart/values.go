@@ -96,14 +96,11 @@ func orBool[T ~string](yes T, parse func(string) (T, error)) func(string) (T, er
 }
 
 func parseVerity(s string) (VerityRole, error) {
-	if s == "off" {
-		return VerityOff, nil
+	role, err := parseChoice("off", VerityDataRole, VerityHashRole, VeritySignatureRole)(s)
+	if role == "off" {
+		return VerityOff, err
 	}
-	role, err := parseChoice(VerityDataRole, VerityHashRole, VeritySignatureRole)(s)
-	if err != nil {
-		return "", fmt.Errorf("%w, or off", err)
-	}
-	return role, nil
+	return role, err
 }
 
 func parseEncrypt(s string) (Encrypt, error) {
@@ -111,12 +108,12 @@ func parseEncrypt(s string) (Encrypt, error) {
 	case "tpm2", "key-file+tpm2":
 		return "", fmt.Errorf("%s is not supported yet: no key can be sealed to a TPM while an image is made (use key-file)", s)
 	}
-	return orBool(EncryptKeyFile, parseChoice(EncryptKeyFile))(s)
+	return orBool(EncryptKeyFile, parseChoice("off", EncryptKeyFile))(s)
 }
 
 // parseIntegrity reads Integrity=, of which only the default can be done.
 func parseIntegrity(s string) (string, error) {
-	v, err := orBool("inline", parseChoice("inline"))(s)
+	v, err := orBool("inline", parseChoice("off", "inline"))(s)
 	if err == nil && v != "" {
 		return "", fmt.Errorf("inline integrity needs the device mapper of a running system, and an image is made without")
 	}
@@ -229,6 +226,14 @@ func parseBlockSize(s string) (uint32, error) {
 		return 0, fmt.Errorf("%s is none of 512, 1024, 2048, 4096", s)
 	}
 	return uint32(n), nil
+}
+
+// parseSectorSize reads such a power of two, or nothing.
+func parseSectorSize(s string) (uint32, error) {
+	if s == "" {
+		return 0, nil
+	}
+	return parseBlockSize(s)
 }
 
 // sizeSuffixes are the units of sizes, powers of 1024, in the order in which

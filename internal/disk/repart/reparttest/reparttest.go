@@ -1,0 +1,63 @@
+// Package reparttest has definitions that are wrong, and says about each what
+// is to be told of it and what systemd-repart(8) does with it.
+package reparttest
+
+import (
+	"slices"
+	"strings"
+	"testing/fstest"
+)
+
+// Verdict is what systemd-repart 262 does with a definition.
+type Verdict int
+
+const (
+	// Rejects means that it fails.
+	Rejects Verdict = iota
+	// Ignores means that it tells what is wrong with a line and goes on without
+	// it, so that the image is another one than its author wrote down.
+	Ignores
+	// Accepts means that it says nothing.
+	Accepts
+)
+
+// Malformed is a set of definitions with one mistake.
+type Malformed struct {
+	// Text is the file 10.conf. Others follow, each below a line "-- NAME --".
+	// The heading [Partition] is to be put above all of them, unless Bare says
+	// that it is part of the matter.
+	Text string
+	Bare bool
+	// Error is what is to be said about it.
+	Error string
+	// Reference is what systemd-repart(8) does with it. If it accepts it,
+	// Reason says why it is refused all the same.
+	Reference Verdict
+	Reason    string
+}
+
+// Files returns the definitions.
+func (m Malformed) Files() fstest.MapFS {
+	name, files := "10.conf", map[string][]string{}
+	for _, line := range strings.Split(m.Text, "\n") {
+		if other, ok := strings.CutPrefix(line, "-- "); ok {
+			name = strings.TrimSuffix(other, " --")
+			continue
+		}
+		files[name] = append(files[name], line)
+	}
+	fsys := fstest.MapFS{}
+	for name, lines := range files {
+		text := strings.Join(lines, "\n") + "\n"
+		if !m.Bare {
+			text = "[Partition]\n" + text
+		}
+		fsys[name] = &fstest.MapFile{Data: []byte(text)}
+	}
+	return fsys
+}
+
+// All returns all definitions of the package.
+func All() []Malformed {
+	return slices.Concat(Lines(), Identity(), Sizes(), Content(), Encryption(), Sets())
+}

@@ -1,0 +1,40 @@
+package reparttest
+
+// Sizes returns mistakes about sizes and shares.
+func Sizes() []Malformed {
+	return []Malformed{
+		{Text: "Type=home\nPriority=", Error: `10.conf:3: Priority=: "" is not a number from -2147483648 to 2147483647`, Reference: Ignores},
+		{Text: "Type=home\nPriority=a", Error: `10.conf:3: Priority=: "a" is not a number from -2147483648 to 2147483647`, Reference: Ignores},
+		{Text: "Type=home\nPriority=2147483648", Error: `10.conf:3: Priority=: "2147483648" is not a number from -2147483648 to 2147483647`, Reference: Ignores},
+		{Text: "Type=home\nPriority=1 2", Error: `10.conf:3: Priority=: "1 2" is not a number from -2147483648 to 2147483647`, Reference: Ignores},
+		{Text: "Type=home\nWeight=", Error: `10.conf:3: Weight=: "" is not a number from 0 to 1000000`, Reference: Ignores},
+		{Text: "Type=home\nWeight=a", Error: `10.conf:3: Weight=: "a" is not a number from 0 to 1000000`, Reference: Ignores},
+		{Text: "Type=home\nWeight=-1", Error: `10.conf:3: Weight=: "-1" is not a number from 0 to 1000000`, Reference: Ignores},
+		{Text: "Type=home\nWeight=1.5", Error: `10.conf:3: Weight=: "1.5" is not a number from 0 to 1000000`, Reference: Ignores},
+		{Text: "Type=home\nWeight=1000001", Error: `10.conf:3: Weight=: "1000001" is not a number from 0 to 1000000`, Reference: Ignores},
+		{Text: "Type=home\nPaddingWeight=1000001", Error: `10.conf:3: PaddingWeight=: "1000001" is not a number from 0 to 1000000`, Reference: Ignores},
+		{Text: "Type=home\nSizeMinBytes=", Error: `10.conf:3: SizeMinBytes=: "" is not a size in bytes (write one such as 4096, 512K or 10M)`},
+		{Text: "Type=home\nSizeMinBytes=1k", Error: `10.conf:3: SizeMinBytes=: "1k" is not a size in bytes (write one such as 4096, 512K or 10M)`},
+		{Text: "Type=home\nSizeMinBytes=1MB", Error: `10.conf:3: SizeMinBytes=: "1MB" is not a size in bytes (write one such as 4096, 512K or 10M)`},
+		{Text: "Type=home\nSizeMinBytes=1MiB", Error: `10.conf:3: SizeMinBytes=: "1MiB" is not a size in bytes (write one such as 4096, 512K or 10M)`},
+		{Text: "Type=home\nSizeMinBytes=-1", Error: `10.conf:3: SizeMinBytes=: "-1" is not a size in bytes (write one such as 4096, 512K or 10M)`},
+		{Text: "Type=home\nSizeMinBytes=50%", Error: `10.conf:3: SizeMinBytes=: "50%" is not a size in bytes (write one such as 4096, 512K or 10M)`},
+		{Text: "Type=home\nSizeMinBytes=0x1000", Error: `10.conf:3: SizeMinBytes=: "0x1000" is not a size in bytes (write one such as 4096, 512K or 10M)`},
+		{Text: "Type=home\nSizeMinBytes=1K 1M", Error: `10.conf:3: SizeMinBytes=: "1K 1M" is not a size in bytes (write one such as 4096, 512K or 10M)`},
+		{Text: "Type=home\nSizeMinBytes=.5M", Error: `10.conf:3: SizeMinBytes=: ".5M" is not a size in bytes (write one such as 4096, 512K or 10M)`},
+		{Text: "Type=home\nSizeMinBytes=16E", Error: "10.conf:3: SizeMinBytes=: 16E is too large"},
+		{Text: "Type=home\nSizeMaxBytes=infinity", Error: `10.conf:3: SizeMaxBytes=: "infinity" is not a size in bytes (write one such as 4096, 512K or 10M)`},
+		{Text: "Type=home\nSizeMaxBytes=B", Error: `10.conf:3: SizeMaxBytes=: "B" is not a size in bytes (write one such as 4096, 512K or 10M)`},
+		{Text: "Type=home\nSizeMinBytes=20M\nSizeMaxBytes=19M", Error: "10.conf:3: SizeMinBytes=: 20971520 is larger than SizeMaxBytes=19922944"},
+		{Text: "Type=home\nPaddingMinBytes=x", Error: `10.conf:3: PaddingMinBytes=: "x" is not a size in bytes (write one such as 4096, 512K or 10M)`},
+		{Text: "Type=home\nPaddingMinBytes=2M\nPaddingMaxBytes=1M", Error: "10.conf:3: PaddingMinBytes=: 2097152 is larger than PaddingMaxBytes=1048576"},
+		{Text: "Type=home\nMinimize=x", Error: `10.conf:3: Minimize=: "x" is none of off, best, guess`, Reference: Ignores},
+		{Text: "Type=home\nMinimize=best", Error: "10.conf:3: Minimize=: only a file system or verity hashes can be made as small as possible (set Format=)"},
+		{Text: "Type=home\nMinimize=guess\nFormat=empty", Error: "10.conf:3: Minimize=: only a file system or verity hashes can be made as small as possible (set Format=)"},
+		{Text: "Type=home\nMinimize=best\nFormat=ext4", Error: "10.conf:3: Minimize=: the smallest size of ext4 is not known before it is filled (use Minimize=guess)"},
+		{Text: "Type=home\nMinimize=best\nCopyFiles=/a", Error: "10.conf:3: Minimize=: the smallest size of ext4 is not known before it is filled (use Minimize=guess)"},
+		{Text: "Type=esp\nMinimize=best\nFormat=vfat", Error: "10.conf:3: Minimize=: the smallest size of vfat is not known before it is filled (use Minimize=guess)"},
+		{Text: "Type=home\nSupplementFor=../10", Error: `10.conf:3: SupplementFor=: "../10" is not the name of a definition (write one without directory and without .conf, such as 10-esp)`},
+		{Text: "Type=home\nSupplementFor=/10", Error: `10.conf:3: SupplementFor=: "/10" is not the name of a definition (write one without directory and without .conf, such as 10-esp)`},
+	}
+}
