@@ -49,6 +49,9 @@ func (d *Disk) Place(parts []*Partition) error {
 	if d.Grain < int64(d.SectorSize) || d.Grain > maxGrain || d.Grain&(d.Grain-1) != 0 {
 		return fmt.Errorf("a grain of %d bytes is no power of two from %d, the size of a sector, to %d", d.Grain, d.SectorSize, int64(maxGrain))
 	}
+	if d.Size < 0 || d.Size > maxBytes {
+		return fmt.Errorf("a disk of %d bytes cannot be", d.Size)
+	}
 	p := &placer{disk: d, grain: d.Grain}
 	for _, q := range parts {
 		if err := p.add(q); err != nil {

@@ -195,6 +195,8 @@ func TestLayoutRefuses(t *testing.T) {
 		"grain":        {Disk{Grain: 5000}, part()},
 		"small grain":  {Disk{Grain: 512, SectorSize: 4096}, part()},
 		"large grain":  {Disk{Grain: 1 << 41}, part()},
+		"no size":      {Disk{Size: -1}, part()},
+		"large disk":   {Disk{Size: Unlimited}, part()},
 		"sectors":      {Disk{SectorSize: 4096, Existing: tableOf(100 * mib)}, part()},
 		"negative":     {Disk{}, negative},
 		"far away":     {Disk{Existing: far}, part()},
@@ -232,7 +234,7 @@ func FuzzPlace(f *testing.F) {
 			}
 			parts = append(parts, p)
 		}
-		if size < 0 || d.Place(parts) != nil {
+		if d.Place(parts) != nil {
 			return
 		}
 		check := func(d *Disk, parts []*Partition) {
