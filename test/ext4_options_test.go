@@ -90,7 +90,9 @@ func TestExt4Extremes(t *testing.T) {
 		t.Fatal(err)
 	}
 	// Every name is looked up, which takes long without an index.
-	list := func(dir string) string { return must(t, exec.Command("sh", "-ec", `cd "$0"; stat -c '%n %a %Y %i' * | sed 's/ [0-9]*$//'`, dir)) }
+	list := func(dir string) string {
+		return must(t, exec.Command("sh", "-ec", `cd "$0"; stat -c '%n %a %Y %i' * | sed 's/ [0-9]*$//'`, dir))
+	}
 	if want, got := list(filepath.Join(root, "many")), list(filepath.Join(mount, "many")); got != want {
 		t.Errorf("the folder with many names differs: %d and %d bytes", len(want), len(got))
 	}
