@@ -14,11 +14,14 @@ import (
 // The header itself takes half of it.
 const encryptionSize = 32 << 20
 
+// sizeUnit is what the size of an image is rounded up to, in bytes.
+const sizeUnit = 4096
+
 // arrange places the partitions.
 func (b *builder) arrange() error {
-	b.disk = layout.Disk{Size: b.Size, Auto: b.Size == 0, SectorSize: b.sectorSize(), Grain: b.GrainSize, Existing: b.old}
+	b.disk = layout.Disk{Size: (b.Size + sizeUnit - 1) / sizeUnit * sizeUnit, Auto: b.Size == 0, SectorSize: b.sectorSize(), Grain: b.GrainSize, Existing: b.old}
 	if b.old != nil {
-		b.disk.Size = max(b.Size, int64(b.old.Sectors)*int64(b.old.SectorSize))
+		b.disk.Size = max(b.disk.Size, int64(b.old.Sectors)*int64(b.old.SectorSize))
 	}
 	var places []*layout.Partition
 	for _, p := range b.parts {
@@ -45,9 +48,6 @@ func (b *builder) arrange() error {
 		return err
 	}
 	for _, p := range b.parts {
-		if p.place.Existing != nil {
-			p.adopt(p.place.Existing)
-		}
 		if p.place.Dropped && !p.exists {
 			b.warn(p, "there is no room for this partition, which has Priority=%d", p.def.Priority)
 		}
@@ -76,7 +76,7 @@ func (b *builder) bounds(p *part) (layout.Bounds, error) {
 		Weight: d.Weight, PaddingWeight: d.PaddingWeight,
 		MaxSize: layout.Unlimited, MaxPadding: layout.Unlimited,
 	}
-	if d.Verity == repart.VeritySignatureRole {
+	if d.Type.HoldsSignature() || d.Verity == repart.VeritySignatureRole {
 		l.MinSize, l.MaxSize = verity.SignatureSize, verity.SignatureSize
 	} else {
 		if d.SizeMax != nil {

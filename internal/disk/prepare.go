@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"runtime"
+	"slices"
 
 	"golang.org/x/sync/errgroup"
 
@@ -44,22 +45,24 @@ func (b *builder) identify() error {
 	if err != nil {
 		return err
 	}
-	count, existing := map[string]int{}, b.countExisting()
+	count, existing := map[string]int{}, b.existing()
 	for i := range defs {
 		def := &defs[i]
 		name := def.Type.Name
 		p := &part{
 			def:      def,
 			derived:  PartitionUUID(b.Seed, def.Type.UUID, count[name]),
-			label:    labelOf(def, count[name]),
+			label:    b.labelOf(def),
 			deferred: deferred[name] || b.DeferEmpty && def.Format == repart.FormatEmpty || b.DeferFactoryReset && def.FactoryReset,
-			exists:   count[name] < existing[def.Type.UUID.String()],
 		}
-		count[name]++
 		p.uuid = p.derived
 		if def.UUID != nil {
 			p.uuid = *def.UUID
 		}
+		if old := existing[def.Type.UUID]; count[name] < len(old) {
+			p.adopt(old[count[name]])
+		}
+		count[name]++
 		if err := gpt.CheckName(p.label); err != nil {
 			return fmt.Errorf("%s: %w", def.File, err)
 		}
@@ -69,17 +72,20 @@ func (b *builder) identify() error {
 	return nil
 }
 
-// labelOf is the name of a partition, the n-th of its type from zero.
-func labelOf(def *repart.Definition, n int) string {
+// labelOf is the name of the next partition. One that follows from the type gets
+// a number when an earlier partition has it.
+func (b *builder) labelOf(def *repart.Definition) string {
 	switch {
 	case def.Label != "" || def.NoLabel:
 		return def.Label
 	case def.Format == repart.FormatEmpty:
 		return "_empty"
-	case n > 0:
-		return fmt.Sprintf("%s-%d", def.Type.DefaultLabel(), n+1)
 	}
-	return def.Type.DefaultLabel()
+	label := def.Type.DefaultLabel()
+	for n := 2; slices.ContainsFunc(b.parts, func(p *part) bool { return p.label == label }); n++ {
+		label = fmt.Sprintf("%s-%d", def.Type.DefaultLabel(), n)
+	}
+	return label
 }
 
 // deferredTypes resolves the aliases in a list of partition types.

@@ -98,7 +98,7 @@ func buildRun(t *testing.T, o Options, r disktest.Run, definitions string, exist
 			t.Fatalf("option %s is not known here", option)
 		}
 	}
-	if o.Definitions, err = repart.ParseDefinitions(os.DirFS(definitions), "x86-64"); err != nil {
+	if o.Definitions, _, err = repart.Parse(os.DirFS(definitions), repart.Options{Architecture: "x86-64"}); err != nil {
 		return err
 	}
 	if err := repart.Check(o.Definitions); err != nil {

@@ -8,12 +8,16 @@ import "slices"
 // of both, and everything else is the target's.
 //
 // Of minimum sizes, that of the supplement counts unless it is smaller; where
-// the supplement has none there is none, as in systemd-repart(8) but against
-// its manual.
+// the supplement has none there is none. Of minimum paddings the larger counts
+// if both have one, and there is none otherwise. That is so in systemd-repart(8)
+// but against its manual.
 func Merge(target, supplement *Definition) Definition {
 	d := *target
 	d.Weight, d.PaddingWeight = supplement.Weight, supplement.PaddingWeight
 	d.SizeMin, d.PaddingMin = mergeMin(target.SizeMin, supplement.SizeMin), mergeMin(target.PaddingMin, supplement.PaddingMin)
+	if target.PaddingMin == nil {
+		d.PaddingMin = nil
+	}
 	d.SizeMax, d.PaddingMax = mergeMax(target.SizeMax, supplement.SizeMax), mergeMax(target.PaddingMax, supplement.PaddingMax)
 	d.CopyFiles = slices.Concat(target.CopyFiles, supplement.CopyFiles)
 	d.ExcludeFiles = slices.Concat(target.ExcludeFiles, supplement.ExcludeFiles)
