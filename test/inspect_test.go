@@ -5,6 +5,7 @@ package test
 import (
 	"bytes"
 	"crypto/x509"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -132,7 +133,7 @@ func TestInspectRepart(t *testing.T) {
 		t.Errorf("LUKS UUID %s, cryptsetup says %s", got, uuid)
 	}
 	compareWithTree(t, image, root)
-	damageImage(t, dir, image, cert, data)
+	damageImage(t, image, cert, data)
 }
 
 // part copies a partition into a file of its own.
@@ -153,9 +154,27 @@ func compareWithTree(t *testing.T, image, root string) {
 	}
 }
 
-// damageImage changes copies of an image in some places, and looks whether that
-// is found.
-func damageImage(t *testing.T, dir, image string, cert *x509.Certificate, data *inspect.Partition) {
+// flipBit changes one bit of a file, or changes it back.
+func flipBit(t *testing.T, path string, at int64) {
+	t.Helper()
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := make([]byte, 1)
+	_, err = f.ReadAt(b, at)
+	b[0] ^= 1
+	if err == nil {
+		_, err = f.WriteAt(b, at)
+	}
+	if err := errors.Join(err, f.Close()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// damageImage changes an image in one place after the other, and looks whether
+// that is found.
+func damageImage(t *testing.T, image string, cert *x509.Certificate, data *inspect.Partition) {
 	t.Helper()
 	good, err := os.ReadFile(image)
 	if err != nil {
@@ -163,36 +182,38 @@ func damageImage(t *testing.T, dir, image string, cert *x509.Certificate, data *
 	}
 	within := bytes.Index(good[data.Offset:], []byte("some text in a file")) + 5*4096 + 100
 	for name, tt := range map[string]struct {
-		change func(b []byte)
-		what   string
+		at   int64
+		what string
 	}{
-		"data":    {func(b []byte) { b[data.Offset+int64(within)] ^= 1 }, "hash tree"},
-		"primary": {func(b []byte) { b[sector+60] ^= 1 }, "primary partition table"},
-		"backup":  {func(b []byte) { clear(b[len(b)-sector:]) }, "backup partition table"},
+		"data":    {data.Offset + int64(within), "hash tree"},
+		"primary": {sector + 60, "primary partition table"},
+		"backup":  {int64(len(good)) - sector, "backup partition table"},
 	} {
-		path := filepath.Join(dir, "damaged-"+name)
-		b := bytes.Clone(good)
-		tt.change(b)
-		if err := os.WriteFile(path, b, 0o600); err != nil {
-			t.Fatal(err)
-		}
-		im := inspectImage(t, path, cert)
-		wrong := wrongChecks(im)
-		if len(wrong) != 1 || wrong[0].What != tt.what || len(im.Partitions) != 6 {
-			t.Errorf("%s: %d partitions, %+v", name, len(im.Partitions), wrong)
-			continue
-		}
-		if name != "data" {
-			continue
-		}
-		block := int64(within) / 4096
-		if bad := wrong[0].Bad; len(bad) != 1 || bad[0].Block != block || bad[0].DiskOffset != data.Offset+block*4096 || bad[0].File != "/usr/share/text" {
-			t.Errorf("changed block %d at %d, found %+v", block, data.Offset+block*4096, bad)
-		}
-		out := run(t, exec.Command(binary, "-C", dir, "verify", path))
-		if out.code != 1 || !strings.Contains(out.stdout, "part of /usr/share/text") {
-			t.Errorf("verify: exit code %d\n%s%s", out.code, out.stdout, out.stderr)
-		}
+		flipBit(t, image, tt.at)
+		checkDamage(t, image, name == "data", tt.what, cert, data, int64(within)/4096)
+		flipBit(t, image, tt.at)
+	}
+}
+
+// checkDamage looks for one thing that is wrong with an image; if it is a block
+// of data, for its place and its file too.
+func checkDamage(t *testing.T, image string, block bool, what string, cert *x509.Certificate, data *inspect.Partition, number int64) {
+	t.Helper()
+	im := inspectImage(t, image, cert)
+	wrong := wrongChecks(im)
+	if len(wrong) != 1 || wrong[0].What != what || len(im.Partitions) != 6 {
+		t.Errorf("%s: %d partitions, %+v", what, len(im.Partitions), wrong)
+		return
+	}
+	if !block {
+		return
+	}
+	if bad := wrong[0].Bad; len(bad) != 1 || bad[0].Block != number || bad[0].DiskOffset != data.Offset+number*4096 || bad[0].File != "/usr/share/text" {
+		t.Errorf("changed block %d at %d, found %+v", number, data.Offset+number*4096, bad)
+	}
+	out := run(t, exec.Command(binary, "-C", filepath.Dir(image), "verify", image))
+	if out.code != 1 || !strings.Contains(out.stdout, "part of /usr/share/text") {
+		t.Errorf("verify: exit code %d\n%s%s", out.code, out.stdout, out.stderr)
 	}
 }
 
