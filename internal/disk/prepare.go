@@ -79,7 +79,7 @@ func labelOf(def *repart.Definition, n int) string {
 	case def.Label != "" || def.NoLabel:
 		return def.Label
 	case def.Format == repart.FormatEmpty:
-		return "_empty"
+		return repart.EmptyLabel
 	case n > 0:
 		return fmt.Sprintf("%s-%d", label, n+1)
 	}
