@@ -24,6 +24,7 @@ import (
 	"github.com/mkosi-go/mkosi/internal/disk/repart"
 	"github.com/mkosi-go/mkosi/internal/keys"
 	"github.com/mkosi-go/mkosi/internal/tree"
+	"github.com/mkosi-go/mkosi/resources"
 )
 
 // diskTree makes a folder with everything that a file system has to keep.
@@ -94,18 +95,37 @@ var diskACL = "\x02\x00\x00\x00" +
 
 var diskSeed = uuid.MustParse("3d30965a-0981-46f6-a67a-9c6bc38538e6")
 
-// diskOptions builds an extension of a tree, with a key pair in dir.
-func diskOptions(t *testing.T, dir, root string, mode disk.VerityMode) disk.Options {
+// diskKeys makes a key pair in a folder and returns where it is.
+func diskKeys(t *testing.T, dir string) (keyPath, certPath string) {
 	t.Helper()
 	key, cert, err := keys.Generate(keys.GenerateOptions{CommonName: "disk test", ValidDays: 10, Now: time.Now()})
 	if err != nil {
 		t.Fatal(err)
 	}
-	keyPath, certPath := filepath.Join(dir, "mkosi.key"), filepath.Join(dir, "mkosi.crt")
+	keyPath, certPath = filepath.Join(dir, "mkosi.key"), filepath.Join(dir, "mkosi.crt")
 	if err := keys.WriteFiles(keyPath, certPath, key, cert, true); err != nil {
 		t.Fatal(err)
 	}
-	plan, err := disk.PlanExtension("sysext", "x86-64", mode, true)
+	return keyPath, certPath
+}
+
+// diskOptions builds an extension of a tree, with a key pair in dir.
+func diskOptions(t *testing.T, dir, root string, mode disk.VerityMode) disk.Options {
+	t.Helper()
+	keyPath, certPath := diskKeys(t, dir)
+	name := "sysext"
+	if mode == disk.VerityDisabled {
+		name = "sysext-unsigned"
+	}
+	files, err := resources.Repart(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defs, err := repart.ParseDefinitions(files, "x86-64")
+	if err != nil {
+		t.Fatal(err)
+	}
+	plan, err := disk.PlanVerity(defs, mode, true)
 	if err != nil {
 		t.Fatal(err)
 	}

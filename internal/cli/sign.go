@@ -12,8 +12,8 @@ import (
 
 	"github.com/mkosi-go/mkosi/internal/config"
 	"github.com/mkosi-go/mkosi/internal/disk"
-	"github.com/mkosi-go/mkosi/internal/disk/repart"
 	"github.com/mkosi-go/mkosi/internal/keys"
+	"github.com/mkosi-go/mkosi/internal/output"
 )
 
 // sign adds the signatures that an image was built without, or replaces those that it has.
@@ -29,11 +29,11 @@ func (a *app) sign(ctx context.Context) error {
 		return err
 	}
 	for _, img := range a.cfg.Images {
-		origin, err := signOrigin(img)
+		defs, err := output.Definitions(img)
 		if err != nil {
 			return err
 		}
-		o.Origins = append(o.Origins, origin)
+		o.Origins = append(o.Origins, disk.SignOrigin{Seed: img.Seed, Definitions: defs})
 	}
 	signed, err := disk.Sign(ctx, o)
 	if errors.Is(err, disk.ErrSigned) {
@@ -108,17 +108,4 @@ func parseJoined(text, dir string) (*disk.JoinedSignature, error) {
 		return nil, fmt.Errorf("reading the signature: %w", err)
 	}
 	return &j, nil
-}
-
-// signOrigin is what an image of the configuration is made of.
-func signOrigin(img *config.Image) (disk.SignOrigin, error) {
-	origin := disk.SignOrigin{Seed: img.Seed}
-	for _, dir := range img.RepartDirectories {
-		defs, err := repart.ParseDefinitions(os.DirFS(dir), string(img.Architecture))
-		if err != nil {
-			return origin, err
-		}
-		origin.Definitions = append(origin.Definitions, defs...)
-	}
-	return origin, nil
 }

@@ -13,8 +13,10 @@ import (
 
 	"github.com/mkosi-go/mkosi/internal/config"
 	"github.com/mkosi-go/mkosi/internal/disk"
+	"github.com/mkosi-go/mkosi/internal/disk/repart"
 	"github.com/mkosi-go/mkosi/internal/disk/verity"
 	"github.com/mkosi-go/mkosi/internal/keys"
+	"github.com/mkosi-go/mkosi/resources"
 )
 
 // unsignedImage is the command "unsigned IMAGE SIGNATURE KEY CERTIFICATE" of scripts: it makes an extension image
@@ -24,7 +26,11 @@ func unsignedImage(ts *testscript.TestScript, _ bool, args []string) {
 	for _, arg := range args {
 		paths = append(paths, ts.MkAbs(arg))
 	}
-	plan, err := disk.PlanExtension("sysext", "x86-64", disk.VerityDefer, false)
+	files, err := resources.Repart("sysext")
+	ts.Check(err)
+	defs, err := repart.ParseDefinitions(files, "x86-64")
+	ts.Check(err)
+	plan, err := disk.PlanVerity(defs, disk.VerityDefer, false)
 	ts.Check(err)
 	ts.Check(os.MkdirAll(ts.MkAbs("tree/usr"), 0o755))
 	r, err := disk.Build(context.Background(), disk.Options{

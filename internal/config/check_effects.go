@@ -78,8 +78,8 @@ func pointless(img *Image, setting string) string {
 	case "SectorSize":
 		return unlessFormat(img, partitioned...)
 	case "RepartDirectories", "Passphrase":
-		return unlessFormat(img, partitioned...)
-	case "ElTorito", "ElToritoSystem", "ElToritoVolume", "ElToritoPublisher", "BiosBootloader":
+		return unlessFormat(img, signable...)
+	case "OutputSize", "ElTorito", "ElToritoSystem", "ElToritoVolume", "ElToritoPublisher", "BiosBootloader":
 		return unlessFormat(img, FormatDisk)
 	case "Verity":
 		return unlessFormat(img, signable...)

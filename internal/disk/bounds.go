@@ -10,38 +10,50 @@ import (
 	"github.com/mkosi-go/mkosi/internal/disk/verity"
 )
 
-const (
-	// defaultMinSize is the size that a partition has at least when nothing
-	// says otherwise, in bytes.
-	defaultMinSize = 10 << 20
-	// encryptionSize is what systemd-repart sets aside for a LUKS header, in
-	// bytes. The header itself takes half of it.
-	encryptionSize = 32 << 20
-)
+// encryptionSize is what systemd-repart sets aside for a LUKS header, in bytes.
+// The header itself takes half of it.
+const encryptionSize = 32 << 20
+
+// sizeUnit is what the size of an image is rounded up to, in bytes.
+const sizeUnit = 4096
 
 // arrange places the partitions.
 func (b *builder) arrange() error {
-	b.disk = layout.Disk{Size: b.Size, Auto: b.Size == 0, SectorSize: b.sectorSize(), Grain: b.grain(), Existing: b.old}
+	size := roundUp(b.Size, sizeUnit)
+	b.disk = layout.Disk{Size: size, Auto: b.Size == 0, SectorSize: b.sectorSize(), Grain: b.GrainSize, Existing: b.old}
 	if b.old != nil {
-		b.disk.Size = max(b.Size, int64(b.old.Sectors)*int64(b.old.SectorSize))
+		b.disk.Size = max(size, int64(b.old.Sectors)*int64(b.old.SectorSize))
 	}
 	var places []*layout.Partition
 	for _, p := range b.parts {
-		var err error
-		if p.place, err = b.bounds(p); err != nil {
-			return fmt.Errorf("%s: %w", p.def.File, err)
-		}
+		p.place = &layout.Partition{Name: p.def.File, Type: p.def.Type.UUID, Priority: p.def.Priority}
 		places = append(places, p.place)
 	}
+	for _, p := range b.parts {
+		var err error
+		if p.place.Bounds, err = b.bounds(p); err != nil {
+			return fmt.Errorf("%s: %w", p.def.File, err)
+		}
+		if p.target == nil {
+			continue
+		}
+		p.place.Target = p.target.place
+		if p.place.Merged, err = b.bounds(p.target.merged); err != nil {
+			return fmt.Errorf("%s, merged into %s: %w", p.def.File, p.target.def.File, err)
+		}
+	}
 	if err := b.disk.Place(places); err != nil {
+		return err
+	}
+	if err := b.settle(); err != nil {
 		return err
 	}
 	for _, p := range b.parts {
 		if p.place.Existing != nil {
 			p.adopt(p.place.Existing)
 		}
-		if p.place.Dropped {
-			b.warn(p, "there is no room for this partition, and it has a Priority= of %d", p.def.Priority)
+		if p.place.Dropped && !p.exists {
+			b.warn(p, "there is no room for this partition, which has Priority=%d", p.def.Priority)
 		}
 	}
 	return b.dropUnplaced()
@@ -49,7 +61,7 @@ func (b *builder) arrange() error {
 
 // dropUnplaced forgets the partitions that there is no room for.
 func (b *builder) dropUnplaced() error {
-	b.parts = slices.DeleteFunc(b.parts, func(p *part) bool { return p.place.Dropped })
+	b.parts = slices.DeleteFunc(b.parts, func(p *part) bool { return p.place.IsMerged || p.place.Dropped && !p.exists })
 	for _, s := range b.sets {
 		if s.data.place.Dropped != s.hash.place.Dropped {
 			return fmt.Errorf("VerityMatchKey=%s: there is room for one of %s and %s only", s.key, s.data.def.File, s.hash.def.File)
@@ -61,14 +73,14 @@ func (b *builder) dropUnplaced() error {
 	return nil
 }
 
-// bounds returns what the layout has to know about the partition.
-func (b *builder) bounds(p *part) (*layout.Partition, error) {
+// bounds returns what limits the size of a partition.
+func (b *builder) bounds(p *part) (layout.Bounds, error) {
 	d := p.def
-	l := &layout.Partition{
-		Name: d.File, Type: d.Type.UUID, Priority: d.Priority, Weight: d.Weight, PaddingWeight: d.PaddingWeight,
+	l := layout.Bounds{
+		Weight: d.Weight, PaddingWeight: d.PaddingWeight,
 		MaxSize: layout.Unlimited, MaxPadding: layout.Unlimited,
 	}
-	if d.Verity == repart.VeritySignatureRole {
+	if d.Verity == repart.VeritySignatureRole || d.Type.IsSignature() {
 		l.MinSize, l.MaxSize = verity.SignatureSize, verity.SignatureSize
 	} else {
 		if d.SizeMax != nil {
@@ -76,10 +88,9 @@ func (b *builder) bounds(p *part) (*layout.Partition, error) {
 		}
 		needed, err := b.needed(p, l.MaxSize)
 		if err != nil {
-			return nil, err
+			return l, err
 		}
-		l.MinSize = roundUp(max(b.minSize(d), needed), b.grain())
-		l.MaxSize = max(l.MaxSize, l.MinSize)
+		l.MinSize = max(b.minSize(d), needed)
 	}
 	if d.PaddingMin != nil {
 		l.MinPadding = int64(*d.PaddingMin)
@@ -93,14 +104,14 @@ func (b *builder) bounds(p *part) (*layout.Partition, error) {
 // minSize is the size that the definition asks for at least, or the one that
 // it gets if it does not.
 func (b *builder) minSize(d *repart.Definition) int64 {
-	size := int64(defaultMinSize)
+	size := int64(layout.DefaultMinSize)
 	switch {
 	case d.SizeMin != nil:
 		size = int64(*d.SizeMin)
 	case d.Minimize != repart.MinimizeOff, d.Verity != repart.VerityOff, readOnlyFormat(d.Format):
-		size = 0
+		size = layout.SmallestSize
 	}
-	return max(size, layout.DefaultGrain, b.espSize(d))
+	return max(size, b.espSize(d))
 }
 
 // espSize is how large the partitions that firmware and boot loaders read have

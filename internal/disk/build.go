@@ -9,8 +9,10 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/mkosi-go/mkosi/internal/disk/content"
 	"github.com/mkosi-go/mkosi/internal/disk/gpt"
 	"github.com/mkosi-go/mkosi/internal/disk/layout"
+	"github.com/mkosi-go/mkosi/internal/disk/luks"
 	"github.com/mkosi-go/mkosi/internal/disk/repart"
 )
 
@@ -39,6 +41,8 @@ type builder struct {
 	disk  layout.Disk
 	// old is the table of an image that exists.
 	old *gpt.Table
+	// generated are files that the tree gets on its way into the image.
+	generated []content.File
 }
 
 // part is a partition on its way from a definition to the image.
@@ -56,6 +60,11 @@ type part struct {
 	exists bool
 	// source is what the partition is filled with; nil means nothing.
 	source source
+	// volume encrypts the partition; nil means that it is not encrypted.
+	volume *luks.Volume
+	// target is the partition that this one supplements, merged is what this
+	// one becomes with its supplement in it, absorbed; all may be nil.
+	target, merged, absorbed *part
 }
 
 // veritySet is the partitions with one verity match key. sig may be nil.
@@ -68,8 +77,10 @@ type veritySet struct {
 // close ends the use of all sources.
 func (b *builder) close() (err error) {
 	for _, p := range b.parts {
-		if p.source != nil {
-			err = errors.Join(err, p.source.close())
+		for _, q := range []*part{p, p.merged} {
+			if q != nil && q.source != nil {
+				err = errors.Join(err, q.source.close())
+			}
 		}
 	}
 	return err
@@ -91,14 +102,6 @@ func (b *builder) sectorSize() int {
 		return 512
 	}
 	return b.SectorSize
-}
-
-// grain is what partitions are aligned to, in bytes.
-func (b *builder) grain() int64 {
-	if b.GrainSize == 0 {
-		return layout.DefaultGrain
-	}
-	return b.GrainSize
 }
 
 // table is the partition table; deferred partitions are not in it, but keep

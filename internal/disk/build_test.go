@@ -30,10 +30,7 @@ func extension(t *testing.T, mode VerityMode) Options {
 			t.Fatal(err)
 		}
 	}
-	plan, err := PlanExtension("sysext", "x86-64", mode, true)
-	if err != nil {
-		t.Fatal(err)
-	}
+	plan := builtin(t, mode)
 	epoch := int64(1700000000)
 	o := Options{
 		Path: filepath.Join(t.TempDir(), "image.raw"), Root: root, Definitions: plan.Definitions, Defer: plan.Defer,
@@ -155,7 +152,7 @@ func TestBuildErrors(t *testing.T) {
 		"sector size":      {func(o *Options) { o.SectorSize = 100 }, "sector size 100"},
 		"no key":           {func(o *Options) { o.Key = nil }, "30-root-verity-sig.conf: signing needs"},
 		"no hash":          {func(o *Options) { o.Definitions = o.Definitions[:1] }, "VerityMatchKey=root needs"},
-		"two data":         {func(o *Options) { o.Definitions = append(o.Definitions, o.Definitions[0]) }, "are both Verity=data"},
+		"two data":         {func(o *Options) { o.Definitions = append(o.Definitions, o.Definitions[0]) }, "needs one partition with Verity=data, there are 2"},
 		"deferred data":    {func(o *Options) { o.Defer = []string{"root"} }, "deferring"},
 		"unknown deferred": {func(o *Options) { o.Defer = []string{"rot"} }, `unknown partition type "rot"`},
 		"too large":        {func(o *Options) { o.Definitions[0].SizeMax = ptr(uint64(8192)) }, "10-root.conf: the content takes"},

@@ -18,8 +18,22 @@ type encrypted struct {
 	tempDir string
 }
 
-// encrypt puts what a partition holds into an encrypted volume.
-func (b *builder) encrypt(p *part, inner source) (source, error) {
+// makeVolumes makes the keys of encrypted partitions.
+func (b *builder) makeVolumes() error {
+	for _, p := range b.parts {
+		if p.def.Encrypt == repart.EncryptOff || p.exists || p.deferred {
+			continue
+		}
+		var err error
+		if p.volume, err = b.makeVolume(p); err != nil {
+			return fmt.Errorf("%s: %w", p.def.File, err)
+		}
+	}
+	return nil
+}
+
+// makeVolume makes the key and the header of an encrypted partition.
+func (b *builder) makeVolume(p *part) (*luks.Volume, error) {
 	passphrase, err := b.passphrase(p.def)
 	if err != nil {
 		return nil, err
@@ -28,7 +42,7 @@ func (b *builder) encrypt(p *part, inner source) (source, error) {
 	if label == "" {
 		label = "luks-" + p.label
 	}
-	volume, err := luks.New(luks.Options{
+	return luks.New(luks.Options{
 		UUID:          LUKSUUID(p.derived),
 		Label:         label,
 		Passphrase:    passphrase,
@@ -36,10 +50,6 @@ func (b *builder) encrypt(p *part, inner source) (source, error) {
 		SectorSize:    b.fileSystemSectorSize(p.def),
 		AllowDiscards: p.def.Discard == nil || *p.def.Discard,
 	})
-	if err != nil {
-		return nil, err
-	}
-	return &encrypted{inner, volume, b.tempDir()}, nil
 }
 
 // passphrase is what opens a partition: the content of its own key file, or

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/mkosi-go/mkosi/internal/disk/content"
+	"github.com/mkosi-go/mkosi/internal/disk/mkfs"
 )
 
 // openFileSystem reads what the partition's file system is to hold and plans
@@ -17,7 +18,9 @@ func (b *builder) openFileSystem(ctx context.Context, p *part) (source, error) {
 	if err != nil {
 		return nil, err
 	}
-	tree[0].Xattrs = mergeXattrs(tree[0].Xattrs, p.validateXattrs())
+	if err := b.addValidation(ctx, p, tree); err != nil {
+		return nil, errors.Join(err, closeTree())
+	}
 	fs, err := b.planFileSystem(ctx, p, tree)
 	if err != nil {
 		return nil, errors.Join(err, closeTree())
@@ -25,6 +28,25 @@ func (b *builder) openFileSystem(ctx context.Context, p *part) (source, error) {
 	fs.minimized = p.minimized()
 	fs.closers = append([]func() error{closeTree}, fs.closers...)
 	return fs, nil
+}
+
+// addValidation gives the top folder the attributes of AddValidateFS=. Where
+// that is on by default only, a program that would drop them is no reason to
+// stop.
+func (b *builder) addValidation(ctx context.Context, p *part, tree content.Tree) error {
+	xattrs := p.validateXattrs()
+	if len(xattrs) > 0 && p.def.AddValidateFS == nil {
+		kept, err := mkfs.KeepsTopAttributes(ctx, p.def.Format, b.runner())
+		if err != nil {
+			return err
+		}
+		if !kept {
+			b.warn(p, "the attributes of AddValidateFS= are left out, since the programs for %s on this machine drop them", p.def.Format)
+			return nil
+		}
+	}
+	tree[0].Xattrs = mergeXattrs(tree[0].Xattrs, xattrs)
+	return nil
 }
 
 // fileSystem is a planned file system.

@@ -25,34 +25,32 @@ func (b *builder) prepare(ctx context.Context) error {
 	if err := b.group(); err != nil {
 		return err
 	}
+	if err := b.makeVolumes(); err != nil {
+		return err
+	}
+	if err := b.generateTables(); err != nil {
+		return err
+	}
 	return b.openSources(ctx)
 }
 
 // identify gives each partition its label and its identifier.
 func (b *builder) identify() error {
-	include, err := b.typeNames("included", b.Include)
+	defs, err := b.chooseDefinitions()
 	if err != nil {
 		return err
 	}
-	exclude, err := b.typeNames("excluded", b.Exclude)
-	if err != nil {
-		return err
-	}
-	deferred, err := b.typeNames("deferred", b.Defer)
+	deferred, err := deferredTypes(b.Defer, architecture(defs))
 	if err != nil {
 		return err
 	}
 	count, existing := map[string]int{}, b.countExisting()
-	for i := range b.Definitions {
-		def := &b.Definitions[i]
+	for i := range defs {
+		def := &defs[i]
 		name := def.Type.Name
-		if len(include) > 0 && !include[name] || exclude[name] {
-			continue
-		}
 		p := &part{
 			def:      def,
 			derived:  PartitionUUID(b.Seed, def.Type.UUID, count[name]),
-			label:    labelOf(def, count[name]),
 			deferred: deferred[name] || b.DeferEmpty && def.Format == repart.FormatEmpty || b.DeferFactoryReset && def.FactoryReset,
 			exists:   count[name] < existing[def.Type.UUID.String()],
 		}
@@ -61,45 +59,53 @@ func (b *builder) identify() error {
 		if def.UUID != nil {
 			p.uuid = *def.UUID
 		}
-		if err := gpt.CheckName(p.label); err != nil {
-			return fmt.Errorf("%s: %w", def.File, err)
-		}
 		b.parts = append(b.parts, p)
 	}
-	if len(b.parts) == 0 {
-		return fmt.Errorf("no partitions are defined")
+	if err := b.nameParts(); err != nil {
+		return err
+	}
+	b.supplement()
+	return nil
+}
+
+// nameParts gives each partition its label: its own, or the name of its type,
+// with a number behind it if one before it is called that.
+func (b *builder) nameParts() error {
+	taken := map[string]bool{}
+	if b.old != nil {
+		for _, p := range b.old.Partitions {
+			taken[p.Name] = true
+		}
+	}
+	for _, p := range b.parts {
+		if p.label = p.def.Label; p.label == "" && !p.def.NoLabel && p.def.Format == repart.FormatEmpty {
+			p.label = repart.EmptyLabel
+		}
+		if p.exists {
+			continue
+		}
+		name := p.def.Type.DefaultLabel()
+		for n := 2; p.label == "" && !p.def.NoLabel; n++ {
+			if !taken[name] {
+				p.label = name
+			}
+			name = fmt.Sprintf("%s-%d", p.def.Type.DefaultLabel(), n)
+		}
+		taken[p.label] = true
+		if err := gpt.CheckName(p.label); err != nil {
+			return fmt.Errorf("%s: %w", p.def.File, err)
+		}
 	}
 	return nil
 }
 
-// labelOf is the name of a partition, the n-th of its type from zero.
-func labelOf(def *repart.Definition, n int) string {
-	label := def.Type.DefaultLabel()
-	switch {
-	case def.Label != "" || def.NoLabel:
-		return def.Label
-	case def.Format == repart.FormatEmpty:
-		return repart.EmptyLabel
-	case n > 0:
-		return fmt.Sprintf("%s-%d", label, n+1)
-	}
-	return label
-}
-
-// typeNames resolves the aliases in a list of partition types by the
-// architectures that the definitions have.
-func (b *builder) typeNames(what string, list []string) (map[string]bool, error) {
-	arch := ""
-	for _, d := range b.Definitions {
-		if d.Type.Arch != "" {
-			arch = d.Type.Arch
-		}
-	}
+// deferredTypes resolves the aliases in a list of partition types.
+func deferredTypes(list []string, arch string) (map[string]bool, error) {
 	names := map[string]bool{}
 	for _, s := range list {
 		t, err := repart.ParsePartitionType(s, arch)
 		if err != nil {
-			return nil, fmt.Errorf("%s partitions: %w", what, err)
+			return nil, fmt.Errorf("deferred partitions: %w", err)
 		}
 		names[t.Name] = true
 	}
@@ -140,18 +146,12 @@ func (s *veritySet) add(p *part) error {
 	if place == nil {
 		return fmt.Errorf("%s: unknown verity role %q", p.def.File, p.def.Verity)
 	}
-	if *place != nil {
-		return fmt.Errorf("%s and %s are both Verity=%s of VerityMatchKey=%s", (*place).def.File, p.def.File, p.def.Verity, s.key)
-	}
 	*place, p.group = p, s
 	return nil
 }
 
 // checkSet returns an error when a set cannot be written.
 func (b *builder) checkSet(s *veritySet) error {
-	if s.data == nil || s.hash == nil {
-		return fmt.Errorf("VerityMatchKey=%s needs one partition with Verity=data and one with Verity=hash", s.key)
-	}
 	if s.data.deferred != s.hash.deferred {
 		return fmt.Errorf("VerityMatchKey=%s: deferring the data or the hash partition needs deferring both", s.key)
 	}
@@ -166,17 +166,19 @@ func (b *builder) openSources(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(runtime.GOMAXPROCS(0))
 	for _, p := range b.parts {
-		if p.exists || p.deferred && p.def.Minimize == repart.MinimizeOff {
-			continue
-		}
-		g.Go(func() error {
-			s, err := b.openSource(ctx, p)
-			if err != nil {
-				return fmt.Errorf("%s: %w", p.def.File, err)
+		for _, p := range []*part{p, p.merged} {
+			if p == nil || p.exists || p.deferred && !p.minimized() {
+				continue
 			}
-			p.source = s
-			return nil
-		})
+			g.Go(func() error {
+				s, err := b.openSource(ctx, p)
+				if err != nil {
+					return fmt.Errorf("%s: %w", p.def.File, err)
+				}
+				p.source = s
+				return nil
+			})
+		}
 	}
 	return g.Wait()
 }

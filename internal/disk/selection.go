@@ -19,6 +19,7 @@ func (b *builder) selection(p *part) content.Selection {
 		Exclude:       slices.Concat(apiDirectories, d.ExcludeFiles),
 		ExcludeTarget: d.ExcludeFilesTarget,
 		Directories:   d.MakeDirectories,
+		Files:         b.generatedFor(d),
 		ClampMtime:    b.SourceDateEpoch,
 	}
 	explicit := map[string]bool{}
@@ -32,7 +33,7 @@ func (b *builder) selection(p *part) content.Selection {
 	if d.Type.Role == repart.RoleRoot && d.Type.IsTree() {
 		for _, q := range b.parts {
 			for _, dir := range q.def.Type.CoveredDirs() {
-				if q != p && !explicit[dir] {
+				if q.def.File != d.File && q != p.absorbed && !explicit[dir] {
 					s.Exclude = append(s.Exclude, dir+"/")
 				}
 			}
@@ -60,16 +61,28 @@ func (p *part) validateXattrs() []content.Xattr {
 		labels = append(labels, m.label)
 		types = append(types, m.def.Type.UUID.String())
 	}
-	list := func(s []string) []byte {
-		slices.Sort(s)
-		return []byte(strings.Join(s, "\x00") + "\x00")
-	}
+	slices.Sort(labels)
+	slices.Sort(types)
+	list := func(s []string) []byte { return []byte(strings.Join(s, "\x00") + "\x00") }
 	xattrs := []content.Xattr{
 		{Name: "user.validatefs.gpt_label", Value: list(labels)},
 		{Name: "user.validatefs.gpt_type_uuid", Value: list(types)},
 	}
-	if dir := p.def.Type.MountPoint(); dir != "" {
-		xattrs = append(xattrs, content.Xattr{Name: "user.validatefs.mount_point", Value: list([]string{dir})})
+	if dirs := mountPoints(p.def); len(dirs) > 0 {
+		xattrs = append(xattrs, content.Xattr{Name: "user.validatefs.mount_point", Value: list(dirs)})
 	}
 	return xattrs
+}
+
+// mountPoints are where a partition is mounted: where the definition says, or
+// else where its type says.
+func mountPoints(d *repart.Definition) []string {
+	var dirs []string
+	for _, m := range d.MountPoints {
+		dirs = append(dirs, m.Where)
+	}
+	if dir := d.Type.MountPoint(); len(dirs) == 0 && dir != "" {
+		dirs = []string{dir}
+	}
+	return dirs
 }

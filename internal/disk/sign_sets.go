@@ -48,7 +48,7 @@ func (s *signer) section(p gpt.Partition) *io.SectionReader {
 }
 
 // findSets returns the verity sets of the image in the order of their hash
-// partitions.
+// partitions. One without a superblock is there for a later update, and waits.
 func (s *signer) findSets() ([]*foundSet, error) {
 	var sets []*foundSet
 	for _, p := range s.table.Partitions {
@@ -60,7 +60,9 @@ func (s *signer) findSets() ([]*foundSet, error) {
 			continue
 		}
 		set, err := s.readSet(p, dataType)
-		if err != nil {
+		if errors.Is(err, verity.ErrNoSuperblock) {
+			continue
+		} else if err != nil {
 			return nil, fmt.Errorf("partition %d (%s): %w", p.Number, hashType.Name, err)
 		}
 		if set.sigType, err = repart.ParsePartitionType(hashType.Name+"-sig", ""); err != nil {

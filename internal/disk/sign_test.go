@@ -301,7 +301,7 @@ func TestSignRefuses(t *testing.T) {
 		"no hashes": {func(_ memory, table *gpt.Table) { table.Partitions = table.Partitions[3:] }, false, "no partition has dm-verity hashes"},
 		"no data": {func(_ memory, table *gpt.Table) { table.Partitions = table.Partitions[1:2] }, false,
 			"which of 0 partitions of type root-x86-64"},
-		"superblock": {func(disk memory, _ *gpt.Table) { disk[2<<20] = 'x' }, false, "no verity superblock"},
+		"superblock": {func(disk memory, _ *gpt.Table) { disk[2<<20] = 'x' }, false, "no partition has dm-verity hashes"},
 		"data": {func(disk memory, table *gpt.Table) { disk[1<<20+5000]++; without(table, 2) }, true,
 			"partition 1 does not match its hashes in partition 2: data block 1 (at byte 4096 of the data) differs"},
 		"top of the tree": {func(disk memory, table *gpt.Table) { disk[2<<20+4096]++; without(table, 2) }, false, "does not match its hashes"},

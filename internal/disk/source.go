@@ -2,7 +2,6 @@ package disk
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -27,14 +26,10 @@ type source interface {
 // openSource opens what a partition is filled with; nil for nothing.
 func (b *builder) openSource(ctx context.Context, p *part) (source, error) {
 	inner, err := b.openContent(ctx, p)
-	if err != nil || p.def.Encrypt == repart.EncryptOff {
+	if err != nil || p.volume == nil {
 		return inner, err
 	}
-	outer, err := b.encrypt(p, inner)
-	if err != nil && inner != nil {
-		err = errors.Join(err, inner.close())
-	}
-	return outer, err
+	return &encrypted{inner, p.volume, b.tempDir()}, nil
 }
 
 // openContent opens what is in a partition, apart from encryption.

@@ -11,7 +11,7 @@ func Check(img *config.Image) error {
 	if !hasDefinitions(img) {
 		return nil
 	}
-	_, err := planImage(img, plannedOptions(img))
+	_, err := planImage(img, nil)
 	return err
 }
 
@@ -30,7 +30,7 @@ func definitions(img *config.Image) []repart.Definition {
 	if !hasDefinitions(img) || plan.find(img) != nil {
 		return nil
 	}
-	defs, err := repart.ParseDefinitions(plan.files, string(img.Architecture))
+	defs, err := plan.read(img, nil)
 	if err != nil {
 		return nil
 	}

@@ -10,7 +10,6 @@ import (
 
 	"github.com/mkosi-go/mkosi/internal/config"
 	"github.com/mkosi-go/mkosi/internal/disk/repart"
-	"github.com/mkosi-go/mkosi/internal/host"
 	"github.com/mkosi-go/mkosi/resources"
 )
 
@@ -37,6 +36,20 @@ func definitionFiles(img *config.Image) (fs.FS, error) {
 	return files, nil
 }
 
+// Definitions returns the partition definitions of an image; none if its format has none, or takes them from its content.
+func Definitions(img *config.Image) ([]repart.Definition, error) {
+	switch img.Format {
+	case config.FormatDisk, config.FormatSysext, config.FormatConfext, config.FormatPortable:
+	default:
+		return nil, nil
+	}
+	p := &imagePlan{}
+	if err := p.find(img); err != nil {
+		return nil, err
+	}
+	return repart.ParseDefinitions(p.files, string(img.Architecture))
+}
+
 // explicitDirectories returns RepartDirectories= without mkosi.repart/, which sets it by being there, and whether that
 // was among them.
 func explicitDirectories(img *config.Image) (dirs []string, found bool) {
@@ -47,39 +60,6 @@ func explicitDirectories(img *config.Image) (dirs []string, found bool) {
 		}
 	}
 	return dirs, found
-}
-
-// plannedOptions are what partition definitions may refer to as long as there is no tree. What is not known yet is empty,
-// so that only the rest can be wrong.
-func plannedOptions(img *config.Image) repart.Options {
-	return repart.Options{
-		Architecture: string(img.Architecture),
-		OSRelease: func(field string) string {
-			return map[string]string{"IMAGE_ID": img.ImageId, "IMAGE_VERSION": img.ImageVersion}[field]
-		},
-		MachineID: strings.Repeat("0", machineIDSize),
-	}
-}
-
-// machineIDSize is the length of a machine ID, see machine-id(5).
-const machineIDSize = 32
-
-// definitionOptions are what partition definitions may refer to once the tree is there.
-func (w *packer) definitionOptions() (repart.Options, error) {
-	o := repart.Options{Architecture: string(w.Image.Architecture)}
-	b, err := w.readInTree(maxOSRelease, "etc/os-release", "usr/lib/os-release")
-	if err != nil {
-		return o, err
-	}
-	if b != nil {
-		fields := host.ParseOSRelease(string(b))
-		o.OSRelease = func(field string) string { return fields[field] }
-	}
-	b, err = w.readInTree(maxOSRelease, "etc/machine-id")
-	if id := strings.TrimSpace(string(b)); len(id) == machineIDSize {
-		o.MachineID = id
-	}
-	return o, err
 }
 
 // layers are several directories as one. Of files with the same path that of the first counts, which is how
@@ -129,17 +109,6 @@ func (d *openDir) ReadDir(n int) ([]fs.DirEntry, error) {
 	entries := d.rest[:n]
 	d.rest = d.rest[n:]
 	return entries, nil
-}
-
-// Stat is about a file of the first directory that has it.
-func (l layers) Stat(name string) (fs.FileInfo, error) {
-	for _, fsys := range l {
-		fi, err := fs.Stat(fsys, name)
-		if err == nil || !errors.Is(err, fs.ErrNotExist) {
-			return fi, err
-		}
-	}
-	return nil, &fs.PathError{Op: "stat", Path: name, Err: fs.ErrNotExist}
 }
 
 // ReadDir lists what any of the directories has, sorted.

@@ -8,9 +8,11 @@ import (
 	"path/filepath"
 	"slices"
 
+	"github.com/mkosi-go/mkosi/internal/config"
 	"github.com/mkosi-go/mkosi/internal/disk"
 	"github.com/mkosi-go/mkosi/internal/disk/gpt"
 	"github.com/mkosi-go/mkosi/internal/disk/repart"
+	"github.com/mkosi-go/mkosi/internal/host"
 )
 
 // bootTypes are the partitions that are filled last: the kernel in them may be told the root hash of another one.
@@ -43,20 +45,21 @@ func (w *packer) writeDisk(ctx context.Context, path string) error {
 	})
 }
 
-// plan plans the image and tells what of its definitions is ignored.
+// plan plans the image now that its tree is there.
 func (w *packer) plan() (*imagePlan, error) {
-	o, err := w.definitionOptions()
+	release, err := w.osRelease()
 	if err != nil {
 		return nil, err
 	}
-	p, err := planImage(w.Image, o)
+	fields := host.ParseOSRelease(string(release))
+	plan, err := planImage(w.Image, func(field string) string { return fields[field] })
 	if err != nil {
 		return nil, err
 	}
-	for _, warning := range p.warnings {
-		w.warn("%s", warning)
+	for _, text := range plan.warnings {
+		w.warn("%s", text)
 	}
-	return p, nil
+	return plan, nil
 }
 
 // buildTwice writes an image without its boot partitions, and then these.
@@ -163,7 +166,7 @@ func (w *packer) finishImage(ctx context.Context, plan *imagePlan, path string, 
 
 // resize enlarges an image to OutputSize=.
 func (w *packer) resize(path string, result *disk.Result) error {
-	if w.Image.OutputSize == nil {
+	if w.Image.OutputSize == nil || w.Image.Format != config.FormatDisk {
 		return nil
 	}
 	sector := int64(result.SectorSize)

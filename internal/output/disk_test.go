@@ -23,7 +23,7 @@ import (
 
 // verityFiles define a disk with a root partition and its hashes.
 var verityFiles = map[string]string{"mkosi.repart/10-root.conf": dataRoot, "mkosi.repart/20-hash.conf": hashRoot,
-	"mkosi.repart/30-spare.conf": "[Partition]\nType=srv\nSplitName=-\nSizeMaxBytes=4096\n"}
+	"mkosi.repart/30-spare.conf": "[Partition]\nType=srv\nSplitName=-\nSizeMinBytes=4096\nSizeMaxBytes=4096\n"}
 
 // conf reads a configuration whose outputs depend on nothing else.
 func conf(t *testing.T, output string, files map[string]string) *config.Image {
@@ -196,12 +196,12 @@ func TestSplitSignature(t *testing.T) {
 // A larger image has a good table at both ends, and the same partitions.
 func TestOutputSize(t *testing.T) {
 	_, small := write(t, conf(t, "", verityFiles))
-	r := system(t, conf(t, "OutputSize=20M\n", verityFiles))
+	r := system(t, conf(t, "OutputSize=5M\n", verityFiles))
 	if _, err := Write(t.Context(), r); err != nil {
 		t.Fatal(err)
 	}
 	large := outputs(t, r.Dir)["image.raw"]
-	if len(large) != 20<<20 {
+	if len(large) != 5<<20 {
 		t.Fatalf("%d bytes", len(large))
 	}
 	var tables []*gpt.Table
@@ -218,7 +218,7 @@ func TestOutputSize(t *testing.T) {
 	if diff := cmp.Diff(tables[0].Partitions, tables[1].Partitions); diff != "" {
 		t.Error(diff)
 	}
-	if got, want := tables[1].LastUsable, uint64(20<<20/512-34); got != want {
+	if got, want := tables[1].LastUsable, uint64(5<<20/512-34); got != want {
 		t.Errorf("the last usable sector is %d, want %d", got, want)
 	}
 	var warnings []string

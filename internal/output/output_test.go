@@ -89,7 +89,7 @@ func TestExtensionPartitions(t *testing.T) {
 		want   int
 	}{{config.VerityAuto, 1}, {config.VerityDisabled, 1}, {config.VerityHash, 2}, {config.VerityDefer, 3}} {
 		r := request(t, config.Image{Format: config.FormatSysext, Output: "image", Architecture: "x86-64", Verity: test.verity})
-		plan, err := planImage(r.Image, plannedOptions(r.Image))
+		plan, err := planImage(r.Image, nil)
 		if err != nil || len(plan.Definitions) != test.want {
 			t.Errorf("Verity=%s: got %+v, %v, want %d partitions", test.verity, plan, err, test.want)
 		}

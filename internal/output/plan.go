@@ -25,8 +25,8 @@ type imagePlan struct {
 	files fs.FS
 	// builtin says that they are the built-in ones of an extension, ignored that mkosi.repart/ is there and not used.
 	builtin, ignored bool
-	// warnings are about what is ignored in them.
-	warnings []*repart.Problem
+	// warnings are what was ignored in the definitions.
+	warnings []string
 	// elTorito is nil unless the image is to start from optical media.
 	elTorito *disk.ElTorito
 	// key and certificate sign verity root hashes.
@@ -34,14 +34,14 @@ type imagePlan struct {
 	certificate *x509.Certificate
 }
 
-// planImage plans the image of any format that has partitions but esp, whose only one depends on the tree. Its
-// definitions may refer to what the options say.
-func planImage(img *config.Image, o repart.Options) (*imagePlan, error) {
+// planImage plans the image of any format that has partitions but esp, whose only one depends on the tree. osRelease
+// returns fields of the image's os-release(5); nil stands for that of an image that is not built yet.
+func planImage(img *config.Image, osRelease func(string) string) (*imagePlan, error) {
 	p := &imagePlan{}
 	if err := p.find(img); err != nil {
 		return nil, err
 	}
-	if err := p.planDefinitions(img, o); err != nil {
+	if err := p.planDefinitions(img, osRelease); err != nil {
 		return nil, err
 	}
 	if err := p.checkPassphrase(img); err != nil {
@@ -91,27 +91,48 @@ func extensionVerity(img *config.Image) disk.VerityMode {
 }
 
 // planDefinitions reads the definition files and decides about verity.
-func (p *imagePlan) planDefinitions(img *config.Image, o repart.Options) error {
-	if p.builtin {
-		plan, err := disk.PlanExtension(string(img.Format), string(img.Architecture), extensionVerity(img), haveVerityKey(img))
-		if err == nil {
-			p.VerityPlan = *plan
-		}
-		return err
-	}
-	defs, warnings, err := repart.Parse(p.files, o)
-	p.warnings = warnings
+func (p *imagePlan) planDefinitions(img *config.Image, osRelease func(string) string) error {
+	defs, err := p.read(img, osRelease)
 	if err != nil {
 		return err
 	}
 	if len(defs) == 0 {
 		return fmt.Errorf("there is no partition definition, a file *.conf, in %s", strings.Join(img.RepartDirectories, ", "))
 	}
-	plan, err := disk.PlanVerity(defs, disk.VerityMode(img.Verity), haveVerityKey(img))
-	if err == nil {
-		p.VerityPlan = *plan
+	mode := disk.VerityMode(img.Verity)
+	if p.builtin {
+		mode = extensionVerity(img)
 	}
-	return err
+	plan, err := disk.PlanVerity(defs, mode, haveVerityKey(img))
+	if err != nil {
+		return err
+	}
+	p.VerityPlan = *plan
+	return repart.Check(p.Definitions)
+}
+
+// read reads the definition files, and lets variables change the file systems in them.
+func (p *imagePlan) read(img *config.Image, osRelease func(string) string) ([]repart.Definition, error) {
+	env, err := img.ReadEnvironment()
+	if err != nil {
+		return nil, err
+	}
+	if osRelease == nil {
+		// What it says makes names, in which a digit may stand anywhere.
+		osRelease = func(string) string { return "0" }
+	}
+	o := repart.Options{Architecture: string(img.Architecture), OSRelease: osRelease}
+	if img.MachineId != nil {
+		o.MachineID = strings.ReplaceAll(img.MachineId.String(), "-", "")
+	}
+	defs, warnings, err := repart.Parse(p.files, o)
+	for _, w := range warnings {
+		p.warnings = append(p.warnings, w.Error())
+	}
+	if err != nil {
+		return nil, err
+	}
+	return repart.OverrideFormats(defs, func(name string) string { return env[name] })
 }
 
 func haveVerityKey(img *config.Image) bool { return img.VerityKey != "" && img.VerityCertificate != "" }

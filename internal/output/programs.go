@@ -1,8 +1,6 @@
 package output
 
 import (
-	"strings"
-
 	"github.com/mkosi-go/mkosi/internal/config"
 	"github.com/mkosi-go/mkosi/internal/disk/repart"
 )
@@ -27,35 +25,14 @@ var makers = map[string]Program{
 // Programs lists the programs without which an image cannot be written, in the order of its partitions. An image whose
 // definitions cannot be read, see [Check], needs none.
 func Programs(img *config.Image) []Program {
-	env, err := img.ReadEnvironment()
-	if err != nil {
-		return nil
-	}
 	var list []Program
 	for _, d := range definitions(img) {
-		p, ok := makers[formatOf(d, env)]
+		p, ok := makers[d.Format]
 		if !ok {
 			continue
 		}
-		p.Purpose = "Format=" + formatOf(d, env)
+		p.Purpose = "Format=" + d.Format
 		list = append(list, p)
 	}
 	return list
-}
-
-// formatOf is the file system that a partition gets, which variables can change for the root and /usr partitions, see
-// systemd-repart(8).
-func formatOf(d repart.Definition, env map[string]string) string {
-	if d.Format == "" || d.Format == repart.FormatEmpty || d.Format == repart.FormatSwap {
-		return d.Format
-	}
-	if d.Type.Role != repart.RoleRoot && d.Type.Role != repart.RoleUsr {
-		return d.Format
-	}
-	for _, name := range []string{"SYSTEMD_REPART_OVERRIDE_FSTYPE_" + strings.ToUpper(string(d.Type.Role)), "SYSTEMD_REPART_OVERRIDE_FSTYPE"} {
-		if f := env[name]; f != "" {
-			return f
-		}
-	}
-	return d.Format
 }

@@ -68,33 +68,33 @@ func (w *packer) splitOSRelease() error {
 	if w.Image.Format == config.FormatSysext || w.Image.Format == config.FormatConfext {
 		return nil
 	}
-	b, err := w.readInTree(maxOSRelease, "etc/os-release", "usr/lib/os-release")
+	b, err := w.osRelease()
 	if err != nil || b == nil {
 		return err
 	}
 	return w.splitFile("osrelease", b)
 }
 
-// readInTree returns the content of the first of some files that the tree has, at most limit bytes; nil if it has none.
-func (w *packer) readInTree(limit int64, names ...string) ([]byte, error) {
+// osRelease returns the tree's os-release(5), nil if there is none.
+func (w *packer) osRelease() ([]byte, error) {
 	root, err := unix.Open(w.Root, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return nil, &os.PathError{Op: "open", Path: w.Root, Err: err}
 	}
 	defer unix.Close(root)
-	for _, name := range names {
+	for _, name := range []string{"etc/os-release", "usr/lib/os-release"} {
 		fd, err := tree.OpenIn(root, name, unix.O_RDONLY|unix.O_NONBLOCK)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("reading %s of the image: %w", name, err)
 		}
 		f := os.NewFile(uintptr(fd), name)
 		defer f.Close()
-		b, err := io.ReadAll(io.LimitReader(f, limit+1))
-		if err == nil && int64(len(b)) > limit {
-			err = fmt.Errorf("larger than %d bytes", limit)
+		b, err := io.ReadAll(io.LimitReader(f, maxOSRelease+1))
+		if err == nil && len(b) > maxOSRelease {
+			err = fmt.Errorf("larger than %d bytes", maxOSRelease)
 		}
 		if err != nil {
 			return nil, fmt.Errorf("reading %s of the image: %w", name, err)

@@ -13,7 +13,7 @@ import (
 const lz4Distance = 65535
 
 // encoderMemory bounds what all encoders of a step take together, in bytes.
-const encoderMemory = 128 << 20
+const encoderMemory = 80 << 20
 
 // encoder compresses chunks. It is used by one goroutine at a time.
 type encoder struct {

@@ -2,12 +2,12 @@ package layout
 
 import "math/bits"
 
-// distribute sets the sizes of the extents so that they fill span bytes as far
-// as their bounds allow: what its share would make too small gets its lower
-// bound, then what it would make too large its upper one, and the others share
-// the rest.
+// distribute sets the sizes of partitions and the paddings behind them, in
+// turn, so that they fill span bytes as far as their bounds allow: what its
+// share would make too small gets its lower bound, then what it would make too
+// large its upper one, and the others share the rest.
 func distribute(extents []*extent, span, grain int64) {
-	weights, span0 := uint64(0), span
+	weights := uint64(0)
 	for _, e := range extents {
 		weights += uint64(e.weight)
 		e.fixed = false
@@ -17,42 +17,34 @@ func distribute(extents []*extent, span, grain int64) {
 		span -= roundUp(size, grain)
 		weights -= uint64(e.weight)
 	}
-	for again := true; again; {
-		again = false
-		for _, e := range extents {
-			if !e.fixed && share(span, e.weight, weights) < e.min {
-				fix(e, e.min)
-				again = true
+	fixAll := func(wrong func(e *extent, share int64) bool, bound func(*extent) int64) {
+		for again := true; again; {
+			again = false
+			for _, e := range extents {
+				if !e.fixed && wrong(e, share(span, e.weight, weights)) {
+					fix(e, bound(e))
+					again = true
+				}
 			}
 		}
 	}
-	for again := true; again; {
-		again = false
-		for _, e := range extents {
-			if !e.fixed && share(span, e.weight, weights) > e.max {
-				fix(e, e.max)
-				again = true
-			}
-		}
-	}
+	fixAll(func(e *extent, share int64) bool { return share < e.min }, func(e *extent) int64 { return e.min })
+	fixAll(func(e *extent, share int64) bool { return share > e.max }, func(e *extent) int64 { return e.max })
 	for _, e := range extents {
 		if !e.fixed {
 			n := roundDown(share(span, e.weight, weights), grain)
 			fix(e, min(max(n, e.min), e.max))
 		}
 	}
-	leftOver(extents, span0, grain)
+	handOut(extents, span, grain)
 }
 
-// leftOver gives what is left of span to the first that may be larger.
-func leftOver(extents []*extent, span, grain int64) {
-	for _, e := range extents {
-		span -= roundUp(e.size, grain)
-	}
+// handOut gives what is left of the span to the first partitions that may be
+// larger.
+func handOut(extents []*extent, span, grain int64) {
 	for i := 0; i < len(extents) && span > 0; i += 2 {
 		e := extents[i]
-		n := min(roundDown(e.size+span, grain), e.max)
-		if n > e.size {
+		if n := min(roundDown(e.size+span, grain), e.max); n > e.size {
 			span -= n - e.size
 			e.size = n
 		}

@@ -7,7 +7,7 @@ import (
 )
 
 func open(weight uint32, min, max int64) *Partition {
-	return &Partition{Weight: weight, MinSize: min, MaxSize: max, MaxPadding: Unlimited}
+	return &Partition{Bounds: Bounds{Weight: weight, MinSize: min, MaxSize: max, MaxPadding: Unlimited}}
 }
 
 // placed lists offsets and sizes in sectors, as sfdisk does.

@@ -53,9 +53,7 @@ func (m *btrfsMaker) prepare(ctx context.Context) (int64, error) {
 	if err := m.addSubvolumes(); err != nil {
 		return 0, err
 	}
-	if m.fixed() {
-		return m.largest(), nil
-	}
+	// A file without a size is made as large as the content needs.
 	return 0, nil
 }
 
@@ -97,7 +95,7 @@ func (m *btrfsMaker) addSubvolumes() error {
 		for p := strings.Trim(s.Path, "/"); ; p = strings.Trim(path.Dir("/"+p), "/") {
 			folder, known := isFolder[p]
 			if known && !folder {
-				return fmt.Errorf("Subvolumes=%s: /%s is not a folder", s.Path, p)
+				return fmt.Errorf("setting Subvolumes=%s: /%s is not a folder", s.Path, p)
 			}
 			if known {
 				break
@@ -108,27 +106,12 @@ func (m *btrfsMaker) addSubvolumes() error {
 		}
 	}
 	if m.DefaultSubvolume != "" && !isDefault {
-		return fmt.Errorf("DefaultSubvolume=%s is none of Subvolumes=", m.DefaultSubvolume)
+		return fmt.Errorf("setting DefaultSubvolume=%s is none of Subvolumes=", m.DefaultSubvolume)
 	}
 	if len(m.tree) > have {
 		m.tree.Sort()
 	}
 	return nil
-}
-
-// largest is a size that the content fits into in any case, for a file system
-// that then is shrunk. It costs nothing: the file stays empty beyond what is in
-// use.
-func (m *btrfsMaker) largest() int64 {
-	size := int64(1 << 30)
-	for i := range m.tree {
-		e := &m.tree[i]
-		size += 2*e.Size + 16<<10
-		for _, x := range e.Xattrs {
-			size += 2 * int64(len(x.Value))
-		}
-	}
-	return roundUp(size, 1<<20)
 }
 
 func (m *btrfsMaker) make(ctx context.Context, f *os.File) error {

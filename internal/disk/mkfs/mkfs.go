@@ -80,8 +80,8 @@ type maker interface {
 	// prepare finds out whether the file system can be made, and says how large
 	// it is, or has to be at least. It is called once, before make.
 	prepare(ctx context.Context) (size int64, err error)
-	// make makes a file system in an empty file that is at least size bytes
-	// long, and may change the file's length if that is fixed by the content.
+	// make makes a file system in a file of zeros. It is as large as the file,
+	// or, if its size is fixed, makes the file as large as itself.
 	make(ctx context.Context, f *os.File) error
 	// fixed reports whether the content decides on the size alone.
 	fixed() bool
@@ -152,10 +152,10 @@ func Plan(ctx context.Context, t content.Tree, o Options) (_ *Image, err error) 
 // checkSettings refuses settings that a format does not have.
 func checkSettings(o *Options) error {
 	if o.Format != repart.FormatBtrfs && (len(o.Subvolumes) > 0 || o.DefaultSubvolume != "") {
-		return fmt.Errorf("Subvolumes= is for btrfs only, not for %s", o.Format)
+		return fmt.Errorf("setting Subvolumes= is for btrfs only, not for %s", o.Format)
 	}
 	if o.Minimize == repart.MinimizeBest && (o.Format == repart.FormatXFS || o.Format == repart.FormatF2FS) {
-		return fmt.Errorf("Minimize=best is not possible for %s, which can be written to: use Minimize=guess", o.Format)
+		return fmt.Errorf("setting Minimize=best is not possible for %s, which can be written to: use Minimize=guess", o.Format)
 	}
 	return nil
 }

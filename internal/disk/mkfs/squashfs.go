@@ -55,7 +55,7 @@ func (m *squashfsMaker) compression() ([]string, error) {
 	case "gzip", "lzo", "zstd":
 		return append(argv, "-Xcompression-level", m.CompressionLevel), nil
 	}
-	return nil, fmt.Errorf("Compression=%s has no levels in a squashfs: remove CompressionLevel=%s", m.Compression, m.CompressionLevel)
+	return nil, fmt.Errorf("setting CompressionLevel=%[2]s: Compression=%[1]s has no levels in a squashfs", m.Compression, m.CompressionLevel)
 }
 
 func (m *squashfsMaker) make(ctx context.Context, f *os.File) error {

@@ -232,3 +232,7 @@ func (t PartitionType) CoveredDirs() []string {
 // IsTree reports whether a partition of the type holds a file system rather
 // than the hashes or the signature of one.
 func (t PartitionType) IsTree() bool { return t.part == verityNone }
+
+// IsSignature reports whether a partition of the type holds the signature of
+// verity hashes.
+func (t PartitionType) IsSignature() bool { return t.part == veritySig }

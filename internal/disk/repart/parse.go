@@ -174,6 +174,10 @@ func (r *reader) report(log func(file string, line int, format string, args ...a
 	log(p.file, p.line, "%s=: %s", c.setting, c.msg)
 }
 
+// errIgnored is wrapped by the error about a value that counts for nothing, and
+// is no reason to stop.
+var errIgnored = errors.New("this is ignored")
+
 // apply applies the text of one file to the definition.
 func (r *reader) apply(d *Definition, file, text string) {
 	for _, a := range scan(file, text, r.log) {
@@ -187,7 +191,11 @@ func (r *reader) apply(d *Definition, file, text string) {
 			continue
 		}
 		r.places[a.key] = place{file, a.line}
-		if err := set(d, a.value, r.options); err != nil {
+		err := set(d, a.value, r.options)
+		switch {
+		case errors.Is(err, errIgnored):
+			r.log.warn(file, a.line, "%s=: %s", a.key, err)
+		case err != nil:
 			r.log.fail(file, a.line, "%s=: %s", a.key, err)
 		}
 	}

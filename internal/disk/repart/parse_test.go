@@ -205,17 +205,18 @@ func TestDefinitionLinks(t *testing.T) {
 
 func TestWarnings(t *testing.T) {
 	for text, want := range map[string][]string{
-		"[Partition]\nType=home\nColour=red\n":                           {"10.conf:3: unknown setting Colour= is ignored"},
-		"[Partition]\nType=home\nX-Colour=red\n[X-Other]\nhello\n":       nil,
-		"[Weather]\nsunny\n[Partition]\nType=home\n":                     {"10.conf:1: unknown section [Weather] is ignored"},
-		"[Partition]\nType=home\nEncryptKDF=minimal\n":                   {"10.conf:3: EncryptKDF=: has no effect without Encrypt="},
-		"[Partition]\nType=home\nDiscard=yes\n":                          {"10.conf:3: Discard=: has no effect without Encrypt="},
-		"[Partition]\nType=home\nEncryptedVolume=a\n":                    {"10.conf:3: EncryptedVolume=: has no effect without Encrypt="},
-		"[Partition]\nType=home\nIntegrityAlgorithm=hmac-sha1\n":         {"10.conf:3: IntegrityAlgorithm=: has no effect without Integrity=inline"},
-		"[Partition]\nType=esp\nReadOnly=yes\n":                          {"10.conf:3: ReadOnly=: has no effect on the type esp"},
-		"[Partition]\nType=root-x86-64-verity\nGrowFileSystem=yes\n":     {"10.conf:3: GrowFileSystem=: has no effect on the type root-x86-64-verity"},
-		"[Partition]\nType=home\nEncrypt=key-file\nEncryptKDF=pbkdf2\n":  nil,
-		"\ufeff[Partition]\r\nType=home\r\n; comment\r\n  # comment\r\n": nil,
+		"[Partition]\nType=home\nColour=red\n":                                  {"10.conf:3: unknown setting Colour= is ignored"},
+		"[Partition]\nType=home\nX-Colour=red\n[X-Other]\nhello\n":              nil,
+		"[Weather]\nsunny\n[Partition]\nType=home\n":                            {"10.conf:1: unknown section [Weather] is ignored"},
+		"[Partition]\nType=home\nEncryptKDF=minimal\n":                          {"10.conf:3: EncryptKDF=: has no effect without Encrypt="},
+		"[Partition]\nType=home\nDiscard=yes\n":                                 {"10.conf:3: Discard=: has no effect without Encrypt="},
+		"[Partition]\nType=home\nEncryptedVolume=a\n":                           {"10.conf:3: EncryptedVolume=: has no effect without Encrypt="},
+		"[Partition]\nType=home\nIntegrityAlgorithm=hmac-sha1\n":                {"10.conf:3: IntegrityAlgorithm=: has no effect without Integrity=inline"},
+		"[Partition]\nType=home\nLabel=1234567890123456789012345678901234567\n": {`10.conf:3: Label=: partition name "1234567890123456789012345678901234567" is 37 characters long, the limit is 36: this is ignored`},
+		"[Partition]\nType=esp\nReadOnly=yes\n":                                 {"10.conf:3: ReadOnly=: has no effect on the type esp"},
+		"[Partition]\nType=root-x86-64-verity\nGrowFileSystem=yes\n":            {"10.conf:3: GrowFileSystem=: has no effect on the type root-x86-64-verity"},
+		"[Partition]\nType=home\nEncrypt=key-file\nEncryptKDF=pbkdf2\n":         nil,
+		"\ufeff[Partition]\r\nType=home\r\n; comment\r\n  # comment\r\n":        nil,
 	} {
 		defs, warnings, err := Parse(files("10.conf", text), Options{})
 		if err != nil || len(defs) != 1 {

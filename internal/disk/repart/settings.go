@@ -2,6 +2,7 @@ package repart
 
 import (
 	"fmt"
+	"unicode/utf8"
 
 	"github.com/google/uuid"
 
@@ -138,6 +139,10 @@ func setLabel(d *Definition, value string, o *Options) error {
 		return err
 	}
 	if err := gpt.CheckName(label); err != nil {
+		if utf8.ValidString(label) {
+			// Too long, which systemd-repart passes over, too.
+			err = fmt.Errorf("%w: %w", err, errIgnored)
+		}
 		return err
 	}
 	d.Label, d.NoLabel = label, label == ""

@@ -71,6 +71,9 @@ type chunk struct {
 
 // openVolume reads the superblock and where everything is.
 func openVolume(f device, size int64) (*volume, error) {
+	if size < superOffset+superSize {
+		return nil, fmt.Errorf("there is no btrfs in %d bytes", size)
+	}
 	super := make([]byte, superSize)
 	if _, err := f.ReadAt(super, superOffset); err != nil {
 		return nil, err

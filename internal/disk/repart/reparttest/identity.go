@@ -3,7 +3,6 @@ package reparttest
 // Identity returns mistakes about names, identifiers and attributes.
 func Identity() []Malformed {
 	return []Malformed{
-		{Text: "Type=home\nLabel=1234567890123456789012345678901234567", Error: `10.conf:3: Label=: partition name "1234567890123456789012345678901234567" is 37 characters long, the limit is 36`, Reference: Ignores},
 		{Text: "Type=home\nLabel=%x", Error: "10.conf:3: Label=: unknown specifier %x (write %% for a percent sign)", Reference: Ignores},
 		{Text: "Type=home\nLabel=%m", Error: "10.conf:3: Label=: specifier %m needs a machine ID, which the image does not have", Reference: Accepts, Reason: "nothing but the image can say what its machine ID is"},
 		{Text: "Type=home\nLabel=%A", Error: "10.conf:3: Label=: specifier %A needs IMAGE_VERSION= of os-release, which is not known", Reference: Accepts, Reason: "nothing but the image can say what its version is"},

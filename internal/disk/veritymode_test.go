@@ -3,55 +3,30 @@ package disk
 import (
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
-
 	"github.com/mkosi-go/mkosi/internal/disk/repart"
+	"github.com/mkosi-go/mkosi/resources"
 )
 
-func TestPlanExtension(t *testing.T) {
-	types := func(defs []repart.Definition) (names []string) {
-		for _, d := range defs {
-			names = append(names, d.Type.Name)
-		}
-		return names
+// builtin plans the built-in partitions of a system extension, with a key.
+func builtin(t *testing.T, mode VerityMode) *VerityPlan {
+	t.Helper()
+	name := "sysext"
+	if mode == VerityDisabled {
+		name = "sysext-unsigned"
 	}
-	all := []string{"root-x86-64", "root-x86-64-verity", "root-x86-64-verity-sig"}
-	for _, tt := range []struct {
-		mode    VerityMode
-		haveKey bool
-		want    []string
-		deferred,
-		sign bool
-	}{
-		{VeritySigned, true, all, false, true},
-		{VerityAuto, true, all, false, true},
-		{"", true, all, false, true},
-		{VerityAuto, false, all[:2], false, false},
-		{VerityHash, true, all[:2], false, false},
-		{VerityDefer, true, all, true, false},
-		{VerityDisabled, true, all[:1], false, false},
-	} {
-		for _, format := range []string{"sysext", "confext", "portable"} {
-			p, err := PlanExtension(format, "x86-64", tt.mode, tt.haveKey)
-			if err != nil {
-				t.Errorf("%s %q: %v", format, tt.mode, err)
-				continue
-			}
-			if diff := cmp.Diff(tt.want, types(p.Definitions)); diff != "" || p.Sign != tt.sign || len(p.Defer) > 0 != tt.deferred {
-				t.Errorf("%s %q: %+v", format, tt.mode, p)
-			}
-		}
+	fsys, err := resources.Repart(name)
+	if err != nil {
+		t.Fatal(err)
 	}
-	for _, tt := range []struct {
-		format, arch string
-		mode         VerityMode
-	}{
-		{"sysext", "x86-64", VeritySigned}, {"disk", "x86-64", VerityHash}, {"sysext", "vax", VerityHash}, {"sysext", "x86-64", "yes"},
-	} {
-		if _, err := PlanExtension(tt.format, tt.arch, tt.mode, false); err == nil {
-			t.Errorf("%v was accepted", tt)
-		}
+	defs, err := repart.ParseDefinitions(fsys, "x86-64")
+	if err != nil {
+		t.Fatal(err)
 	}
+	plan, err := PlanVerity(defs, mode, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return plan
 }
 
 // A signature is made, left out or left empty as Verity= says, whoever defined its partition.

@@ -5,7 +5,6 @@ import (
 	"fmt"
 
 	"github.com/mkosi-go/mkosi/internal/disk/repart"
-	"github.com/mkosi-go/mkosi/resources"
 )
 
 // VerityMode is the value of mkosi's Verity= setting.
@@ -74,34 +73,4 @@ func PlanVerity(defs []repart.Definition, mode VerityMode, haveKey bool) (*Verit
 		return nil, fmt.Errorf("unknown verity mode %q", mode)
 	}
 	return plan, nil
-}
-
-// extensionFormats have built-in partitions with and without verity.
-var extensionFormats = map[string]bool{"sysext": true, "confext": true, "portable": true}
-
-// PlanExtension returns the built-in partitions of an extension image or
-// portable service: format is "sysext", "confext" or "portable", architecture
-// as for ParseDefinitions. haveKey says whether a verity key and its
-// certificate are there, which decides what VerityAuto means: signed when they
-// are, else with hashes but no signature. VeritySigned without them is an error.
-func PlanExtension(format, architecture string, mode VerityMode, haveKey bool) (*VerityPlan, error) {
-	if !extensionFormats[format] {
-		return nil, fmt.Errorf("no built-in partitions for the format %q", format)
-	}
-	if (mode == VerityAuto || mode == "") && !haveKey {
-		mode = VerityHash
-	}
-	name := format
-	if mode == VerityDisabled {
-		name += "-unsigned"
-	}
-	fsys, err := resources.Repart(name)
-	if err != nil {
-		return nil, err
-	}
-	defs, err := repart.ParseDefinitions(fsys, architecture)
-	if err != nil {
-		return nil, fmt.Errorf("built-in partitions of %s: %w", name, err)
-	}
-	return PlanVerity(defs, mode, haveKey)
 }
