@@ -23,10 +23,10 @@ import (
 )
 
 // definitionsRun runs systemd-repart on sets of definitions. Each is in a
-// directory of its own, whose path is returned, beside what the program wrote:
-// image.raw, out, err, and its exit code in rc. The tree that it takes files
-// from is in root.
-func definitionsRun(t *testing.T, sets []fstest.MapFS, args string) []string {
+// directory of its own, whose path is returned. What the program writes is kept
+// there as far as it is in outputs: image.raw, out, err, and its exit code in
+// rc. The tree that it takes files from is in the directory root beside them.
+func definitionsRun(t *testing.T, sets []fstest.MapFS, args, outputs string) []string {
 	t.Helper()
 	dir, err := os.MkdirTemp(sharedDir, "definitions-") // not below /tmp, which is another one in the reference
 	if err != nil {
@@ -48,8 +48,9 @@ func definitionsRun(t *testing.T, sets []fstest.MapFS, args string) []string {
 			t.Fatal(err)
 		}
 		dirs = append(dirs, own)
-		commands = append(commands, fmt.Sprintf("cd %s; systemd-repart --offline=yes --empty=create --size=auto --dry-run=no --no-pager --seed=%s --root=../root --definitions=repart.d %s image.raw >out 2>err; echo $? >rc",
-			own, diskSeed, args))
+		// In memory, since the program waits for the disk.
+		commands = append(commands, fmt.Sprintf("mkdir /tmp/%d; cd /tmp/%[1]d; systemd-repart --offline=yes --empty=create --size=auto --dry-run=no --no-pager --seed=%s --root=%s --definitions=%s/repart.d %s image.raw >out 2>err; echo $? >rc; cp %s %[4]s; rm -r /tmp/%[1]d",
+			i, diskSeed, root, own, args, outputs))
 	}
 	inReference(t, dir, "true", commands)
 	return dirs
@@ -66,7 +67,7 @@ func TestDefinitionsMalformed(t *testing.T) {
 	for _, m := range all {
 		sets = append(sets, m.Files())
 	}
-	for i, dir := range definitionsRun(t, sets, "--json=off") {
+	for i, dir := range definitionsRun(t, sets, "--json=off", "err rc") {
 		failed := strings.TrimSpace(string(readFile(t, filepath.Join(dir, "rc")))) != "0"
 		stderr := string(readFile(t, filepath.Join(dir, "err")))
 		told := strings.Contains(stderr, ".conf:")
@@ -111,7 +112,7 @@ func TestDefinitionsAttributes(t *testing.T) {
 		add(set, r)
 	}
 	add(shared, sharedRows...)
-	for i, dir := range definitionsRun(t, sets, "--json=off") {
+	for i, dir := range definitionsRun(t, sets, "--json=off", "err image.raw") {
 		image := readFile(t, filepath.Join(dir, "image.raw"))
 		table, err := gpt.Read(bytes.NewReader(image), int64(len(image)), sector)
 		if err != nil || len(table.Table.Partitions) < len(rows[i]) {
@@ -156,7 +157,7 @@ func TestDefinitionsTables(t *testing.T) {
 				set[name] = &fstest.MapFile{Data: []byte(text)}
 			}
 		}
-		dir := definitionsRun(t, []fstest.MapFS{set}, "--json=off --generate-fstab=/etc/fstab --generate-crypttab=/etc/crypttab")[0]
+		dir := definitionsRun(t, []fstest.MapFS{set}, "--json=off --generate-fstab=/etc/fstab --generate-crypttab=/etc/crypttab", "err")[0]
 		for _, table := range []string{"fstab", "crypttab"} {
 			text, err := os.ReadFile(filepath.Join(dir, "../root/etc", table))
 			if err != nil && sections[table] != "" {
@@ -189,8 +190,9 @@ func definitionsRead() []fstest.MapFS {
 	}
 	const home = "[Partition]\nType=home\n"
 	return append(sets, fstest.MapFS{
-		"b.conf": {Data: []byte(home)}, "B.conf": {Data: []byte(home)}, "a-b.conf": {Data: []byte(home)}, "a.b.conf": {Data: []byte(home)},
-		"a.conf": {Data: []byte(home)}, "9.conf": {Data: []byte(home)}, "10.conf": {Data: []byte(home)}, ".hidden.conf": {Data: []byte(home)}, "x.txt": {Data: []byte(home)},
+		"b.conf": {Data: []byte(home + "Label=1\n")}, "B.conf": {Data: []byte(home + "Label=2\n")}, "a-b.conf": {Data: []byte(home + "Label=3\n")},
+		"a.b.conf": {Data: []byte(home + "Label=4\n")}, "a.conf": {Data: []byte(home + "Label=5\n")}, "9.conf": {Data: []byte(home + "Label=6\n")},
+		"10.conf": {Data: []byte(home)}, ".hidden.conf": {Data: []byte(home)}, "x.txt": {Data: []byte(home)},
 		"10.conf.d/b.conf": {Data: []byte("[Partition]\nLabel=b\n")}, "10.conf.d/a.conf": {Data: []byte("[Partition]\nLabel=a\nUUID=null\n")},
 		"10.conf.d/.z.conf": {Data: []byte("[Partition]\nLabel=z\n")}, "11.conf.d/a.conf": {Data: []byte(home)}, "12.conf": {}, "12.conf.d/a.conf": {Data: []byte(home)},
 	})
@@ -219,7 +221,7 @@ func TestDefinitionsRead(t *testing.T) {
 		Null              bool
 		Size              uint64
 	}
-	for i, dir := range definitionsRun(t, withRest, "--json=short") {
+	for i, dir := range definitionsRun(t, withRest, "--json=short", "out err") {
 		var reported []struct {
 			File, Type, Label, UUID string
 			RawSize                 uint64 `json:"raw_size"`
@@ -235,19 +237,16 @@ func TestDefinitionsRead(t *testing.T) {
 		}
 		var want, got []partition
 		for _, p := range reported {
-			want = append(want, partition{filepath.Base(p.File), p.Type, strings.TrimSuffix(p.Label, "-"), p.UUID == "00000000-0000-0000-0000-000000000000", p.RawSize})
+			want = append(want, partition{filepath.Base(p.File), p.Type, noDash(p.Label), p.UUID == "00000000-0000-0000-0000-000000000000", p.RawSize})
 		}
-		count := map[string]int{}
 		for n, d := range defs {
 			p := partition{d.File, d.Type.Name, d.Label, d.UUID != nil && d.UUID.ID() == 0, 0}
-			if count[p.Type]++; p.Label == "" && !d.NoLabel {
+			switch {
+			case p.Label != "" || d.NoLabel:
+			case d.Format == repart.FormatEmpty:
+				p.Label = repart.EmptyLabel
+			default:
 				p.Label = d.Type.DefaultLabel()
-				switch {
-				case d.Format == repart.FormatEmpty:
-					p.Label = repart.EmptyLabel
-				case count[p.Type] > 1:
-					p.Label += "-" + strconv.Itoa(count[p.Type])
-				}
 			}
 			if p.Size = want[min(n, len(want)-1)].Size; d.SizeMin != nil && !strings.Contains(string(withRest[i][d.File].Data), "SizeMax") {
 				p.Size = max(*d.SizeMin, p.Size)
@@ -260,8 +259,17 @@ func TestDefinitionsRead(t *testing.T) {
 	}
 }
 
+// noDash returns the label that the program prints, which writes a dash for
+// none.
+func noDash(label string) string {
+	if label == "-" {
+		return ""
+	}
+	return label
+}
+
 // corpusDefinitions is how many definitions there are, so that none gets lost.
-const corpusDefinitions = 62
+const corpusDefinitions = 63
 
 // The definitions of real projects are read, but for those that are only for
 // running systems.
