@@ -120,25 +120,11 @@ func TestDefinitionsAttributes(t *testing.T) {
 			continue
 		}
 		for n, r := range rows[i] {
-			if got := attributeBits(table.Table.Partitions[n].Flags); got != r.bits {
+			if got := reparttest.Bits(table.Table.Partitions[n].Flags); got != r.bits {
 				t.Errorf("%s: systemd-repart sets bits %s, expected are %s", r.name, got, r.bits)
 			}
 		}
 	}
-}
-
-// attributeBits lists the bits that are set, "-" if none is.
-func attributeBits(flags uint64) string {
-	var list []string
-	for bit := range 64 {
-		if flags&(1<<bit) != 0 {
-			list = append(list, strconv.Itoa(bit))
-		}
-	}
-	if list == nil {
-		return "-"
-	}
-	return strings.Join(list, ",")
 }
 
 // fstab and crypttab are those that the unit tests expect, but for the hashes

@@ -39,6 +39,18 @@ func formats() *steps {
 			},
 			"service": {conf: "[Output]\nFormat=portable\nCompressOutput=xz\nOutputExtension=img\n" + all + small,
 				output: "service.img.xz", files: map[string]string{"mkosi.repart/10.conf": "[Partition]\nType=srv\n"}},
+			// The boot partitions are added when the others are there, and start from optical media.
+			"boots": {
+				conf: "[Output]\nFormat=disk\nElTorito=auto\nElToritoVolume=BOOTS\n" + all + small,
+				files: map[string]string{
+					"mkosi.extra/efi/file": "x", "mkosi.extra/boot/file": "y",
+					"mkosi.repart/00-boot.conf": "[Partition]\nType=xbootldr\nFormat=vfat\nCopyFiles=/boot:/\nSplitName=-\n",
+					"mkosi.repart/10-root.conf": "[Partition]\nType=root\nFormat=erofs\nCopyFiles=/\nMinimize=best\nSplitName=%n-%T\n",
+					"mkosi.repart/20-esp.conf":  "[Partition]\nType=esp\nFormat=vfat\nCopyFiles=/efi:/\nSplitName=-\n",
+					"mkosi.repart/30-srv.conf":  "[Partition]\nType=srv\nSizeMinBytes=1M\nSizeMaxBytes=1M\nSplitName=srv-%U\n",
+				},
+				output: "boots.raw",
+			},
 			"archive": {conf: "[Output]\nFormat=tar\nCompressOutput=gz\n" + all + small, output: "archive.tar.gz"},
 		},
 		setup: func(t *testing.T, dir string) {
@@ -78,9 +90,14 @@ func TestFormats(t *testing.T) {
 	}
 	unpack(t, theirs)
 	unpack(t, ours)
-	for _, image := range []string{"split.raw", "service.img"} {
+	for _, image := range []string{"split.raw", "service.img", "boots.raw"} {
 		t.Run(image, func(t *testing.T) { samePlaces(t, filepath.Join(theirs, image), filepath.Join(ours, image)) })
 	}
+	t.Run("optical", func(t *testing.T) {
+		if !bytes.Equal(descriptors(t, filepath.Join(theirs, "boots.raw")), descriptors(t, filepath.Join(ours, "boots.raw"))) {
+			t.Error("the descriptors of ISO 9660 differ")
+		}
+	})
 	t.Run("root hashes", func(t *testing.T) { checkRootHashes(t, ours) })
 	t.Run("definitions", func(t *testing.T) { checkDefinitions(t, theirs, ours) })
 	t.Run("archive", func(t *testing.T) {
@@ -105,6 +122,22 @@ func samePlaces(t *testing.T, theirs, ours string) {
 	if diff := cmp.Diff(partitionTable(t, theirs), partitionTable(t, ours), near); diff != "" {
 		t.Errorf("the reference's partitions (-) and ours (+) differ:\n%s", diff)
 	}
+}
+
+// descriptors are the sectors of an image that a CD-ROM is known by, but for the name of the program that wrote them.
+func descriptors(t *testing.T, image string) []byte {
+	t.Helper()
+	f, err := os.Open(image)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	b := make([]byte, 32<<10)
+	if _, err := f.ReadAt(b, 32<<10); err != nil {
+		t.Fatal(err)
+	}
+	clear(b[574:702]) // application identifier, ECMA-119, 8.4.21
+	return b
 }
 
 // checkRootHashes has veritysetup check the parts that were split off.

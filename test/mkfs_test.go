@@ -153,7 +153,16 @@ func TestMkfsXFS(t *testing.T) {
 	if err := unix.Lremovexattr(filepath.Join(root, "usr/share"), "user.empty"); err != nil {
 		t.Fatal(err)
 	}
-	size := mkfsImage(t, image, mkfsTree(t, root, "opt/char", "opt/block", "opt/long-link"), 0, mkfs.Options{Format: repart.FormatXFS})
+	// Access lists are shown to mkfs.xfs as attributes that only some see.
+	trusted := false
+	o := mkfs.Options{Format: repart.FormatXFS, Run: func(ctx context.Context, c program.Command) error {
+		trusted = trusted || c.TrustedXattrs
+		return runInReference(dir)(ctx, c)
+	}}
+	size := mkfsImage(t, image, mkfsTree(t, root, "opt/char", "opt/block", "opt/long-link"), 0, o)
+	if !trusted {
+		t.Error("mkfs.xfs is run as if there were no attributes in trusted")
+	}
 	must(t, reference(dir, "xfs_repair", "-n", mkfsFile(t, image, size)))
 	mount := mountPartition(t, image, mkfsOffset)
 	// The first has an attribute of mkfs.xfs's own; the kernel shows the access

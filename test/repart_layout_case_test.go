@@ -132,9 +132,9 @@ func (c *layoutCase) supplement(p *layout.Partition) bool {
 		MinSize: max(p.MinSize, target.MinSize), MaxSize: min(p.MaxSize, target.MaxSize),
 		MinPadding: max(p.MinPadding, target.MinPadding), MaxPadding: min(p.MaxPadding, target.MaxPadding),
 	}
-	// A definition that says nothing about its weight or size leaves those of
-	// the other alone, which the numbers do not show.
-	plain := p.Weight == 1000 || p.PaddingWeight == 0 || p.MinSize == layout.DefaultMinSize || target.MinSize == layout.DefaultMinSize
+	// What systemd-repart does when only one of the definitions says something
+	// about a size is not for the layout to know.
+	plain := p.MinSize == layout.DefaultMinSize || target.MinSize == layout.DefaultMinSize || (p.MinPadding == 0) != (target.MinPadding == 0)
 	if target.Target != nil || plain || b.MinSize > b.MaxSize || b.MinPadding > b.MaxPadding {
 		return false
 	}

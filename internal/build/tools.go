@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/mkosi-go/mkosi/internal/disk/program"
 	"github.com/mkosi-go/mkosi/internal/pkgmgr"
 	"github.com/mkosi-go/mkosi/internal/sandbox"
@@ -50,6 +52,10 @@ func (m *image) runHostTool(ctx context.Context, c program.Command) error {
 		sandbox.Bind(m.temporary(), m.temporary()))
 	cmd.Env = append(cmd.Env, c.Env...)
 	cmd.Stdin, cmd.Stdout = c.Stdin, c.Stdout
+	if c.TrustedXattrs {
+		drop := cmd.DropCapabilities
+		cmd.DropCapabilities = slices.DeleteFunc(drop, func(c int) bool { return c == unix.CAP_SYS_ADMIN })
+	}
 	return m.b.run(ctx, m.Image.Image, cmd)
 }
 

@@ -16,7 +16,13 @@ import (
 // toleratesErrors reports whether a verb has a use for a configuration that is wrong. On the command line itself
 // nothing may be wrong.
 func toleratesErrors(c *config.Config) bool {
-	return (c.Verb == config.VerbCheck || c.Verb == config.VerbExplain) && len(c.Images) > 0
+	switch c.Verb {
+	case config.VerbCheck, config.VerbExplain:
+		return len(c.Images) > 0
+	case config.VerbInspect, config.VerbVerify:
+		return len(c.Images) > 0 && len(c.VerbArgs) > 0 // it is only asked for certificates
+	}
+	return false
 }
 
 // foundProblems is the error of a check that has said already what is wrong.

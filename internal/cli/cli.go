@@ -28,6 +28,7 @@ const (
 	ExitOK       = 0
 	ExitFailed   = 1  // a build, or whatever else the verb does, failed
 	ExitUsage    = 2  // the command line or the configuration is wrong; nothing was done
+	ExitTrouble  = 3  // mkosi diff could not compare: 1 says that the two differ
 	ExitInternal = 70 // a bug in this program
 	// A process that a signal ends exits with 128 and the signal's number.
 	exitSignal = 128
@@ -55,7 +56,10 @@ func init() {
 		config.VerbBuild:         (*app).build,
 		config.VerbBox:           (*app).box,
 		config.VerbCheck:         (*app).check,
+		config.VerbDiff:          (*app).diff,
 		config.VerbExplain:       (*app).explain,
+		config.VerbInspect:       (*app).inspect,
+		config.VerbVerify:        (*app).verify,
 		config.VerbCatConfig:     (*app).catConfig,
 		config.VerbClean:         (*app).clean,
 		config.VerbCompletion:    (*app).completion,
@@ -191,7 +195,13 @@ func (a *app) report(err error) int {
 		p.Infof("", "%s", found)
 		return ExitUsage
 	}
+	if errors.As(err, &exitDifferent{}) {
+		return ExitFailed
+	}
 	code := ExitFailed
+	if errors.As(err, &troubleError{}) {
+		code = ExitTrouble
+	}
 	all := flatten(err)
 	for i, e := range all {
 		if i == maxReported && len(all) > maxReported+1 {

@@ -28,9 +28,7 @@ func TestMain(m *testing.M) {
 }
 
 func TestScripts(t *testing.T) {
-	testscript.Run(t, testscript.Params{Dir: "testdata", UpdateScripts: *update, Cmds: map[string]func(*testscript.TestScript, bool, []string){
-		"unsigned": unsignedImage,
-	}})
+	testscript.Run(t, testscript.Params{Dir: "testdata", UpdateScripts: *update, Cmds: imageCommands()})
 }
 
 func TestReportExitCodes(t *testing.T) {

@@ -99,15 +99,17 @@ func completionWords() completed {
 		if verbs[v] == nil {
 			continue
 		}
-		c.Verbs = append(c.Verbs, completedVerb{Name: string(v), Help: v.Help(), Words: verbWords(v), Files: v == config.VerbBuild || v == config.VerbSign})
+		c.Verbs = append(c.Verbs, completedVerb{Name: string(v), Help: v.Help(), Words: verbWords(v), Files: v == config.VerbBuild || v == config.VerbSign || looks(v)})
 	}
 	for _, o := range config.ProgramOptions() {
 		option := completedOption{Long: o.Long, Short: o.Short, Help: o.Help, Value: o.Argument != "", Optional: o.ArgumentOptional()}
 		switch o.Long {
-		case "debug-timing":
+		case "certificate", "debug-timing":
 			option.Source = "files"
 		case "directory":
 			option.Source = "directories"
+		case "ignore":
+			option.Words = config.DiffIgnores()
 		case "doc-format":
 			option.Words = []string{"auto", "man", "markdown", "pandoc", "system"}
 		}
@@ -119,6 +121,11 @@ func completionWords() completed {
 		}
 	}
 	return c
+}
+
+// looks reports whether a verb looks into images, which it is given by name.
+func looks(v config.Verb) bool {
+	return v == config.VerbInspect || v == config.VerbVerify || v == config.VerbDiff
 }
 
 // verbWords returns the words that can follow a verb.

@@ -22,6 +22,7 @@ func verbGroups() []verbGroup {
 		{"Building", []config.Verb{config.VerbBuild, config.VerbPlan, config.VerbClean, config.VerbGenkey, config.VerbSign, config.VerbBump, config.VerbInit,
 			config.VerbDependencies, config.VerbLatestSnapshot}},
 		{"Looking at the configuration", []config.Verb{config.VerbSummary, config.VerbExplain, config.VerbCheck, config.VerbCatConfig}},
+		{"Looking into images", []config.Verb{config.VerbInspect, config.VerbVerify, config.VerbDiff}},
 		{"Running images", []config.Verb{config.VerbShell, config.VerbBoot, config.VerbVM, config.VerbSSH, config.VerbJournalctl,
 			config.VerbCoredumpctl, config.VerbSysupdate, config.VerbServe, config.VerbBurn, config.VerbBox}},
 		{"Help", []config.Verb{config.VerbHelp, config.VerbDocumentation, config.VerbCompletion}},
@@ -38,8 +39,10 @@ func commonOptions() []string {
 const exitCodes = `
 Exit codes:
   0    done
-  1    the build, or whatever else the verb does, failed; a script that failed: its own exit code
+  1    the build, or whatever else the verb does, failed; a script that failed: its own exit code;
+       verify: something is wrong with the image; diff: the two differ
   2    the command line or the configuration is wrong; nothing was done
+  3    diff: the two could not be compared
   70   a bug in mkosi
   130  interrupted with Ctrl-C; in general 128 and the number of the signal
 `

@@ -66,8 +66,21 @@ func ProgramOptions() []ProgramOption {
 		{"join-signature", "", "HASH:SIGNATURE", "sign: add this signature of a root hash, a DER file or base64: and its text",
 			word(func(o *Options) *string { return &o.JoinSignature }, "")},
 		{"check", "", "", "sign: compare all data with its hashes first", flag(func(o *Options) *bool { return &o.Check })},
+		{"certificate", "", "FILE", "inspect, verify: trust signatures with this certificate; may be given several times",
+			func(f *pflag.FlagSet, o *Options, p ProgramOption) {
+				f.StringArrayVarP(&o.Certificates, p.Long, p.Short, nil, p.Help)
+			}},
+		{"ignore", "", "LIST", "diff: do not compare these: " + strings.Join(DiffIgnores(), ", "),
+			func(f *pflag.FlagSet, o *Options, p ProgramOption) {
+				f.StringSliceVarP(&o.Ignore, p.Long, p.Short, nil, p.Help)
+			}},
 		{"strict", "", "", "check: warnings are errors", flag(func(o *Options) *bool { return &o.Strict })},
 	}
+}
+
+// DiffIgnores are the words of --ignore.
+func DiffIgnores() []string {
+	return []string{"mode", "mtime", "owner", "xattrs", "uuid", "layout"}
 }
 
 // ArgumentOptional reports whether the option's argument may be missing; it can follow an equals sign only.
@@ -233,6 +246,9 @@ func parseArgs(args []string) (*commandLine, error) {
 	if cl.options.All && cl.verb != VerbSummary {
 		return cl, &Error{Setting: "all", Msg: fmt.Sprintf("%s does not take --all", cl.verb), Hint: "it is for mkosi summary"}
 	}
+	if err := cl.checkLooking(); err != nil {
+		return cl, err
+	}
 	for _, o := range []struct {
 		given bool
 		name  string
@@ -257,6 +273,23 @@ func parseArgs(args []string) (*commandLine, error) {
 			Hint: "choose one of " + strings.Join(formats, ", ")}
 	}
 	return cl, nil
+}
+
+// checkLooking checks the options of the verbs that look into images.
+func (cl *commandLine) checkLooking() error {
+	if len(cl.options.Certificates) > 0 && cl.verb != VerbInspect && cl.verb != VerbVerify {
+		return &Error{Setting: "certificate", Msg: fmt.Sprintf("%s does not take --certificate", cl.verb), Hint: "it is for mkosi inspect and mkosi verify"}
+	}
+	if len(cl.options.Ignore) > 0 && cl.verb != VerbDiff {
+		return &Error{Setting: "ignore", Msg: fmt.Sprintf("%s does not take --ignore", cl.verb), Hint: "it is for mkosi diff"}
+	}
+	for _, word := range cl.options.Ignore {
+		if !slices.Contains(DiffIgnores(), word) {
+			return &Error{Setting: "ignore", Msg: fmt.Sprintf("--ignore: %q is nothing that can be ignored", word),
+				Hint: "choose of " + strings.Join(DiffIgnores(), ", ")}
+		}
+	}
+	return nil
 }
 
 // missingArgument refuses an option where the argument of another belongs: an

@@ -27,6 +27,9 @@ const (
 	VerbBump           Verb = "bump"
 	VerbGenkey         Verb = "genkey"
 	VerbSign           Verb = "sign"
+	VerbInspect        Verb = "inspect"
+	VerbVerify         Verb = "verify"
+	VerbDiff           Verb = "diff"
 	VerbDocumentation  Verb = "documentation"
 	VerbCompletion     Verb = "completion"
 	VerbLatestSnapshot Verb = "latest-snapshot"
@@ -54,9 +57,11 @@ type Options struct {
 	All               bool // summary shows every setting
 	WipeBuildDir      bool
 	RerunBuildScripts bool
-	Strict            bool   // warnings are errors
-	JoinSignature     string // HASH:SIGNATURE, as given
-	Check             bool   // sign compares all data with its hashes first
+	Strict            bool     // warnings are errors
+	JoinSignature     string   // HASH:SIGNATURE, as given
+	Check             bool     // sign compares all data with its hashes first
+	Certificates      []string // files with certificates that signatures are trusted with
+	Ignore            []string // what diff does not compare
 	Help              bool
 	Version           bool
 }
@@ -66,7 +71,7 @@ func Verbs() []Verb {
 	return []Verb{
 		VerbInit, VerbSummary, VerbExplain, VerbCheck, VerbCatConfig, VerbPlan, VerbBuild, VerbShell, VerbBoot, VerbVM, VerbSSH, VerbJournalctl,
 		VerbCoredumpctl, VerbSysupdate, VerbBox, VerbDependencies, VerbClean, VerbServe, VerbBurn, VerbBump,
-		VerbGenkey, VerbSign, VerbDocumentation, VerbCompletion, VerbLatestSnapshot, VerbHelp,
+		VerbGenkey, VerbSign, VerbInspect, VerbVerify, VerbDiff, VerbDocumentation, VerbCompletion, VerbLatestSnapshot, VerbHelp,
 	}
 }
 
@@ -74,7 +79,7 @@ func Verbs() []Verb {
 func (v Verb) takesArgs() bool {
 	switch v {
 	case VerbExplain, VerbBuild, VerbShell, VerbBoot, VerbVM, VerbSSH, VerbJournalctl, VerbCoredumpctl, VerbSysupdate, VerbBox,
-		VerbDependencies, VerbBurn, VerbSign, VerbDocumentation, VerbCompletion, VerbHelp:
+		VerbDependencies, VerbBurn, VerbSign, VerbInspect, VerbVerify, VerbDiff, VerbDocumentation, VerbCompletion, VerbHelp:
 		return true
 	}
 	return false
@@ -93,7 +98,7 @@ func (v Verb) builds() bool {
 // NeedsConfig reports whether the verb has any use for a configuration.
 func (v Verb) NeedsConfig() bool {
 	switch v {
-	case VerbGenkey, VerbDocumentation, VerbCompletion, VerbHelp, VerbInit, VerbDependencies:
+	case VerbGenkey, VerbDiff, VerbDocumentation, VerbCompletion, VerbHelp, VerbInit, VerbDependencies:
 		return false
 	}
 	return true

@@ -19,10 +19,9 @@ const sizeUnit = 4096
 
 // arrange places the partitions.
 func (b *builder) arrange() error {
-	size := roundUp(b.Size, sizeUnit)
-	b.disk = layout.Disk{Size: size, Auto: b.Size == 0, SectorSize: b.sectorSize(), Grain: b.GrainSize, Existing: b.old}
+	b.disk = layout.Disk{Size: (b.Size + sizeUnit - 1) / sizeUnit * sizeUnit, Auto: b.Size == 0, SectorSize: b.sectorSize(), Grain: b.GrainSize, Existing: b.old}
 	if b.old != nil {
-		b.disk.Size = max(size, int64(b.old.Sectors)*int64(b.old.SectorSize))
+		b.disk.Size = max(b.disk.Size, int64(b.old.Sectors)*int64(b.old.SectorSize))
 	}
 	var places []*layout.Partition
 	for _, p := range b.parts {
@@ -49,9 +48,6 @@ func (b *builder) arrange() error {
 		return err
 	}
 	for _, p := range b.parts {
-		if p.place.Existing != nil {
-			p.adopt(p.place.Existing)
-		}
 		if p.place.Dropped && !p.exists {
 			b.warn(p, "there is no room for this partition, which has Priority=%d", p.def.Priority)
 		}
@@ -80,7 +76,7 @@ func (b *builder) bounds(p *part) (layout.Bounds, error) {
 		Weight: d.Weight, PaddingWeight: d.PaddingWeight,
 		MaxSize: layout.Unlimited, MaxPadding: layout.Unlimited,
 	}
-	if d.Verity == repart.VeritySignatureRole || d.Type.IsSignature() {
+	if d.Type.HoldsSignature() || d.Verity == repart.VeritySignatureRole {
 		l.MinSize, l.MaxSize = verity.SignatureSize, verity.SignatureSize
 	} else {
 		if d.SizeMax != nil {
@@ -196,5 +192,3 @@ func (b *builder) fileSystemSectorSize(d *repart.Definition) int {
 	}
 	return max(size, b.sectorSize())
 }
-
-func roundUp(n, to int64) int64 { return (n + to - 1) / to * to }

@@ -119,8 +119,11 @@ func (b *builder) table() *gpt.Table {
 	t.UUID = b.diskUUID()
 	for i := range t.Partitions {
 		entry := &t.Partitions[i]
-		if p := byNumber[entry.Number]; p != nil && !p.exists {
-			entry.UUID, entry.Name, entry.Flags = p.uuid, p.label, p.def.Attributes()
+		if p := byNumber[entry.Number]; p != nil {
+			entry.UUID, entry.Name = p.uuid, p.label
+			if !p.exists {
+				entry.Flags = p.def.Attributes()
+			}
 		}
 	}
 	return t

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 
+	"github.com/google/uuid"
 	"golang.org/x/sys/unix"
 
 	"github.com/mkosi-go/mkosi/internal/disk/gpt"
@@ -40,21 +41,28 @@ func (b *builder) readExisting() (err error) {
 	return nil
 }
 
-// countExisting is how many partitions of each type are there already. The
-// first definitions of a type stand for them.
-func (b *builder) countExisting() map[string]int {
-	count := map[string]int{}
+// existing is the partitions that are there already, by their types. The first
+// definitions of a type stand for them.
+func (b *builder) existing() map[uuid.UUID][]gpt.Partition {
+	byType := map[uuid.UUID][]gpt.Partition{}
 	if b.old != nil {
 		for _, p := range b.old.Partitions {
-			count[p.Type.String()]++
+			byType[p.Type] = append(byType[p.Type], p)
 		}
 	}
-	return count
+	return byType
 }
 
-// adopt takes over what the table says of a partition that is there already.
-func (p *part) adopt(old *gpt.Partition) {
-	p.uuid, p.label = old.UUID, old.Name
+// adopt takes over what the table says of a partition that is there already. An
+// identifier or a name that it lacks, it gets.
+func (p *part) adopt(old gpt.Partition) {
+	p.exists = true
+	if old.UUID != uuid.Nil {
+		p.uuid = old.UUID
+	}
+	if old.Name != "" {
+		p.label = old.Name
+	}
 }
 
 // clearSpace makes the places of new partitions read as zeros: something may

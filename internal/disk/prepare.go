@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"runtime"
+	"slices"
 
 	"golang.org/x/sync/errgroup"
 
@@ -44,59 +45,47 @@ func (b *builder) identify() error {
 	if err != nil {
 		return err
 	}
-	count, existing := map[string]int{}, b.countExisting()
+	count, existing := map[string]int{}, b.existing()
 	for i := range defs {
 		def := &defs[i]
 		name := def.Type.Name
 		p := &part{
 			def:      def,
 			derived:  PartitionUUID(b.Seed, def.Type.UUID, count[name]),
+			label:    b.labelOf(def),
 			deferred: deferred[name] || b.DeferEmpty && def.Format == repart.FormatEmpty || b.DeferFactoryReset && def.FactoryReset,
-			exists:   count[name] < existing[def.Type.UUID.String()],
 		}
-		count[name]++
 		p.uuid = p.derived
 		if def.UUID != nil {
 			p.uuid = *def.UUID
 		}
+		if old := existing[def.Type.UUID]; count[name] < len(old) {
+			p.adopt(old[count[name]])
+		}
+		count[name]++
+		if err := gpt.CheckName(p.label); err != nil {
+			return fmt.Errorf("%s: %w", def.File, err)
+		}
 		b.parts = append(b.parts, p)
-	}
-	if err := b.nameParts(); err != nil {
-		return err
 	}
 	b.supplement()
 	return nil
 }
 
-// nameParts gives each partition its label: its own, or the name of its type,
-// with a number behind it if one before it is called that.
-func (b *builder) nameParts() error {
-	taken := map[string]bool{}
-	if b.old != nil {
-		for _, p := range b.old.Partitions {
-			taken[p.Name] = true
-		}
+// labelOf is the name of the next partition. One that follows from the type gets
+// a number when an earlier partition has it.
+func (b *builder) labelOf(def *repart.Definition) string {
+	switch {
+	case def.Label != "" || def.NoLabel:
+		return def.Label
+	case def.Format == repart.FormatEmpty:
+		return repart.EmptyLabel
 	}
-	for _, p := range b.parts {
-		if p.label = p.def.Label; p.label == "" && !p.def.NoLabel && p.def.Format == repart.FormatEmpty {
-			p.label = repart.EmptyLabel
-		}
-		if p.exists {
-			continue
-		}
-		name := p.def.Type.DefaultLabel()
-		for n := 2; p.label == "" && !p.def.NoLabel; n++ {
-			if !taken[name] {
-				p.label = name
-			}
-			name = fmt.Sprintf("%s-%d", p.def.Type.DefaultLabel(), n)
-		}
-		taken[p.label] = true
-		if err := gpt.CheckName(p.label); err != nil {
-			return fmt.Errorf("%s: %w", p.def.File, err)
-		}
+	label := def.Type.DefaultLabel()
+	for n := 2; slices.ContainsFunc(b.parts, func(p *part) bool { return p.label == label }); n++ {
+		label = fmt.Sprintf("%s-%d", def.Type.DefaultLabel(), n)
 	}
-	return nil
+	return label
 }
 
 // deferredTypes resolves the aliases in a list of partition types.

@@ -1,18 +1,38 @@
 package output
 
 import (
+	"fmt"
+	"io"
+
+	"github.com/mkosi-go/mkosi/internal/archive"
 	"github.com/mkosi-go/mkosi/internal/config"
-	"github.com/mkosi-go/mkosi/internal/disk/repart"
 )
 
 // Check reports why an image could not be written, as far as its configuration, its partition definitions and its keys
 // tell, so that a build does not find out in its last step.
 func Check(img *config.Image) error {
+	if err := checkLevel(img); err != nil {
+		return err
+	}
 	if !hasDefinitions(img) {
 		return nil
 	}
 	_, err := planImage(img, nil)
 	return err
+}
+
+// checkLevel refuses a CompressLevel= that the compressor does not have. A compression that is not built in is refused
+// elsewhere.
+func checkLevel(img *config.Image) error {
+	compression, err := compressor(img.CompressOutput)
+	if err != nil || compression == archive.None {
+		return nil
+	}
+	z, err := archive.NewWriter(io.Discard, compression, img.CompressLevel)
+	if err != nil {
+		return fmt.Errorf("setting CompressLevel=: %w", err)
+	}
+	return z.Close()
 }
 
 // hasDefinitions reports whether the image is made from partition definitions.
@@ -22,17 +42,4 @@ func hasDefinitions(img *config.Image) bool {
 		return true
 	}
 	return false
-}
-
-// definitions returns the partition definitions of an image, none if it has none or they cannot be read.
-func definitions(img *config.Image) []repart.Definition {
-	plan := &imagePlan{}
-	if !hasDefinitions(img) || plan.find(img) != nil {
-		return nil
-	}
-	defs, err := plan.read(img, nil)
-	if err != nil {
-		return nil
-	}
-	return defs
 }

@@ -37,17 +37,16 @@ func definitionFiles(img *config.Image) (fs.FS, error) {
 }
 
 // Definitions returns the partition definitions of an image; none if its format has none, or takes them from its content.
+// What they refer to of the image's os-release(5) is not known.
 func Definitions(img *config.Image) ([]repart.Definition, error) {
-	switch img.Format {
-	case config.FormatDisk, config.FormatSysext, config.FormatConfext, config.FormatPortable:
-	default:
+	if !hasDefinitions(img) {
 		return nil, nil
 	}
 	p := &imagePlan{}
 	if err := p.find(img); err != nil {
 		return nil, err
 	}
-	return repart.ParseDefinitions(p.files, string(img.Architecture))
+	return p.read(img, nil)
 }
 
 // explicitDirectories returns RepartDirectories= without mkosi.repart/, which sets it by being there, and whether that

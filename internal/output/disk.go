@@ -51,6 +51,9 @@ func (w *packer) plan() (*imagePlan, error) {
 	if err != nil {
 		return nil, err
 	}
+	if release == nil && w.Image.Format == config.FormatPortable {
+		return nil, errors.New("a portable service needs an os-release(5) file in /usr/lib or /etc, and the tree has none")
+	}
 	fields := host.ParseOSRelease(string(release))
 	plan, err := planImage(w.Image, func(field string) string { return fields[field] })
 	if err != nil {

@@ -111,7 +111,7 @@ func TestSplitArtifacts(t *testing.T) {
 		"compressed tar": {"Format=tar\nCompressOutput=xz\n", []string{"image", "image.osrelease", "image.tar.xz"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			img := conf(t, splitAll+tt.conf, verityFiles)
+			img := conf(t, splitAll+"SplitArtifacts=tar,roothash\n"+tt.conf, verityFiles)
 			result, files := write(t, img)
 			if diff := cmp.Diff(tt.want, names(files)); diff != "" {
 				t.Error(diff)

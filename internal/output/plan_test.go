@@ -53,6 +53,7 @@ func TestCheck(t *testing.T) {
 		"own extension":         {"[Output]\nFormat=sysext\nRepartDirectories=own\n", []map[string]string{{"own/1.conf": "nonsense"}}, "1.conf:1"},
 		"signed portable":       {"[Output]\nFormat=portable\n[Validation]\nVerity=signed\n", nil, "mkosi genkey"},
 		"directory":             {"[Output]\nFormat=directory\n", []map[string]string{{"mkosi.repart/1.conf": "nonsense"}}, ""},
+		"level":                 {"[Output]\nFormat=tar\nCompressOutput=xz\nCompressLevel=10\n", nil, "CompressLevel="},
 		"variables":             {"[Build]\nEnvironment=SYSTEMD_REPART_OVERRIDE_FSTYPE_ROOT=erofs\n", nil, ""},
 	} {
 		files := map[string]string{"mkosi.conf": tt.conf}

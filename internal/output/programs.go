@@ -26,7 +26,8 @@ var makers = map[string]Program{
 // definitions cannot be read, see [Check], needs none.
 func Programs(img *config.Image) []Program {
 	var list []Program
-	for _, d := range definitions(img) {
+	defs, _ := Definitions(img)
+	for _, d := range defs {
 		p, ok := makers[d.Format]
 		if !ok {
 			continue

@@ -24,7 +24,10 @@ import (
 // split writes what SplitArtifacts= names beside the output, but for partitions. What an image does not have is left
 // out: it may have no verity, no definitions, no kernel.
 func (w *packer) split(ctx context.Context) error {
-	for _, a := range w.Image.SplitArtifacts {
+	for i, a := range w.Image.SplitArtifacts {
+		if slices.Contains(w.Image.SplitArtifacts[:i], a) {
+			continue // lists of several assignments are joined
+		}
 		var err error
 		switch a {
 		case config.ArtifactRoothash:
@@ -218,7 +221,8 @@ func SplitNames(img *config.Image) []string {
 		}
 	}
 	add(img.SplitName("tar"))
-	for i, d := range definitions(img) {
+	defs, _ := Definitions(img) // nothing was made of those that cannot be read
+	for i, d := range defs {
 		suffix, err := repart.ExpandSplitName(d.SplitName, repart.FinishedPartition{Type: d.Type, Number: i + 1})
 		if err == nil && suffix != "" && !strings.Contains(d.SplitName, "%U") {
 			add(splitName(img, suffix))

@@ -89,12 +89,12 @@ const (
 
 // Sort puts the entries into order.
 func (t Tree) Sort() {
-	slices.SortFunc(t, func(a, b Entry) int { return comparePaths(a.Path, b.Path) })
+	slices.SortFunc(t, func(a, b Entry) int { return ComparePaths(a.Path, b.Path) })
 }
 
-// comparePaths orders paths element by element, so that what is in a folder
+// ComparePaths orders paths of a tree: element by element, so that what is in a folder
 // follows it at once.
-func comparePaths(a, b string) int {
+func ComparePaths(a, b string) int {
 	n := min(len(a), len(b))
 	for i := range n {
 		if a[i] == b[i] {
@@ -124,7 +124,7 @@ func (t Tree) Check() error {
 		if i == 0 {
 			continue
 		}
-		if comparePaths(t[i-1].Path, e.Path) >= 0 {
+		if ComparePaths(t[i-1].Path, e.Path) >= 0 {
 			return fmt.Errorf("%q and %q are out of order or the same", t[i-1].Path, e.Path)
 		}
 		if !dirs[e.Parent()] {

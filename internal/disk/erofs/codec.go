@@ -12,8 +12,17 @@ import (
 // lz4Distance is how far back an LZ4 block may refer.
 const lz4Distance = 65535
 
-// encoderMemory bounds what all encoders of a step take together, in bytes.
+// encoderMemory bounds what all encoders take together with their chunks, in
+// bytes, so that many processors do not need more memory than they are worth.
 const encoderMemory = 80 << 20
+
+// tableMemory is about what an encoder takes by itself, in bytes.
+var tableMemory = map[zstd.EncoderLevel]int{
+	zstd.SpeedFastest:           1 << 20,
+	zstd.SpeedDefault:           2 << 20,
+	zstd.SpeedBetterCompression: 6 << 20,
+	zstd.SpeedBestCompression:   36 << 20,
+}
 
 // encoder compresses chunks. It is used by one goroutine at a time.
 type encoder struct {
@@ -27,12 +36,9 @@ func encoders(o Options) ([]*encoder, error) {
 	if o.Level == 0 {
 		level = zstd.SpeedDefault
 	}
-	count := runtime.GOMAXPROCS(0)
-	if o.Compression == Zstd && level == zstd.SpeedBestCompression {
-		// The tables of the others take about a megabyte, these 34.
-		count = min(count, encoderMemory/(34<<20))
-	}
-	all := make([]*encoder, count)
+	// Each has two chunks, before and after compression.
+	each := tableMemory[level] + 4*o.ChunkSize
+	all := make([]*encoder, min(runtime.GOMAXPROCS(0), encoderMemory/each))
 	for i := range all {
 		e := &encoder{}
 		all[i] = e
@@ -68,14 +74,15 @@ func (e *encoder) encode(out, p []byte, size int) ([]byte, error) {
 		return p, nil
 	}
 	compressed := 0
-	if e.lz4 != nil {
+	if e.lz4 == nil {
+		out = e.zstd.EncodeAll(p[:size], out[:BlockSize])
+		compressed = len(out) - BlockSize
+	} else {
 		n, err := e.lz4.CompressBlock(p[:size], out[BlockSize:BlockSize+largest])
 		if err != nil && !errors.Is(err, lz4.ErrInvalidSourceShortBuffer) {
 			return nil, err
 		}
 		compressed = n
-	} else {
-		compressed = len(e.zstd.EncodeAll(p[:size], out[:BlockSize])) - BlockSize
 	}
 	if compressed == 0 || compressed > largest {
 		return p, nil

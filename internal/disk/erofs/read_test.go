@@ -88,7 +88,6 @@ func variants() map[string]Options {
 		"zstd":      {Compression: Zstd},
 		"zstd-1":    {Compression: Zstd, Level: 1, ChunkSize: 20 << 10},
 		"zstd-6":    {Compression: Zstd, Level: 6, ChunkSize: 1 << 20},
-		"zstd-22":   {Compression: Zstd, Level: 22},
 	}
 	for name, o := range all {
 		base := options()

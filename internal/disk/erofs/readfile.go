@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
+
+	"github.com/mkosi-go/mkosi/internal/disk/content"
 )
 
 // noContent is the content of an empty file.
@@ -37,9 +39,18 @@ func (in *inode) openFlat(off, n int64) (io.ReadCloser, error) {
 	if whole > 0 && (start > in.im.size || whole > in.im.size-start) || in.size-whole > in.im.size-in.data {
 		return nil, corrupt("%d bytes from block %d lie outside of it", whole, in.where)
 	}
-	outer := io.NewSectionReader(in.im.r, start+off, max(0, min(n, whole-off)))
-	inner := io.NewSectionReader(in.im.r, in.data+max(0, off-whole), n-outer.Size())
-	return io.NopCloser(io.MultiReader(outer, inner)), nil
+	var runs []content.Run
+	outer := max(0, min(n, whole-off))
+	if outer > 0 {
+		runs = append(runs, content.Run{Length: outer, Offset: start + off})
+	}
+	if n > outer {
+		runs = append(runs, content.Run{At: outer, Length: n - outer, Offset: in.data + max(0, off-whole)})
+	}
+	if err := content.CheckRuns(runs, in.im.size); err != nil {
+		return nil, err
+	}
+	return content.OpenRuns(in.im.r, n, runs), nil
 }
 
 // How a file that is made of chunks is described by what other inodes have the

@@ -38,6 +38,8 @@ type inode struct {
 	// children are set for folders, sorted.
 	children []child
 	parent   *inode
+	// indexed says that the names are found by their hashes.
+	indexed bool
 }
 
 // child is a name in a folder.
@@ -129,6 +131,10 @@ func (n *inode) encodeBlocks(v *volume, b []byte) error {
 			return nil
 		}
 	}
-	le.PutUint32(b[32:], flagExtents)
+	flags := uint32(flagExtents)
+	if n.indexed {
+		flags |= flagIndex
+	}
+	le.PutUint32(b[32:], flags)
 	return n.encodeExtents(v, area)
 }

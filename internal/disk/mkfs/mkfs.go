@@ -93,6 +93,9 @@ type job struct {
 	tree content.Tree
 	// dir is the private folder for temporary files.
 	dir string
+	// trusted says that the folder that programs read has attributes in the
+	// namespace trusted.
+	trusted bool
 }
 
 // makers are the formats.

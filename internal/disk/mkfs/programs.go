@@ -95,6 +95,7 @@ func (j *job) run(ctx context.Context, c program.Command) error {
 	// Both are the time of the file system itself: no file is newer, so that
 	// none is cut by it. The second is for xfs only.
 	c.Env = append(c.Env, fmt.Sprintf("SOURCE_DATE_EPOCH=%d", max(1, j.BuildTime)))
+	c.TrustedXattrs = j.trusted
 	if err := j.Run(ctx, c); err != nil {
 		return fmt.Errorf("making the file system: %w", err)
 	}

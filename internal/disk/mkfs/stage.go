@@ -46,6 +46,7 @@ func (j *job) stage(ctx context.Context, xattr func(content.Xattr) (content.Xatt
 	if err := s.closeUntil("/"); err != nil {
 		return "", err
 	}
+	j.trusted = s.trusted
 	return top, nil
 }
 
@@ -58,6 +59,8 @@ type stager struct {
 	xattr func(content.Xattr) (content.Xattr, error)
 	buf   []byte
 	top   int
+	// trusted says that there are attributes in the namespace trusted.
+	trusted bool
 	// open are the folders that are being filled, from the top down. They get
 	// their attributes once nothing more goes into them.
 	open []openDir
@@ -213,6 +216,7 @@ func (s *stager) attributes(at string, e *content.Entry) error {
 				return err
 			}
 		}
+		s.trusted = s.trusted || strings.HasPrefix(x.Name, "trusted.")
 		if err := unix.Lsetxattr(at, x.Name, x.Value, 0); err != nil {
 			return fmt.Errorf("setting the extended attribute %s: %w", x.Name, err)
 		}

@@ -22,6 +22,10 @@ type Command struct {
 	Env []string
 	// Stdin is what the program reads; nil is nothing.
 	Stdin io.Reader
+	// TrustedXattrs says that the program has to see the extended attributes in
+	// the namespace trusted, for which it needs the capability CAP_SYS_ADMIN.
+	// Without it, it would leave them out and say nothing.
+	TrustedXattrs bool
 	// Stdout gets what the program writes to standard output; with nil it is
 	// only kept for the error.
 	Stdout io.Writer

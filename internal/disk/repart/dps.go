@@ -229,10 +229,9 @@ func (t PartitionType) CoveredDirs() []string {
 	return nil
 }
 
+// HoldsSignature reports whether the type is that of a verity signature.
+func (t PartitionType) HoldsSignature() bool { return t.part == veritySig }
+
 // IsTree reports whether a partition of the type holds a file system rather
 // than the hashes or the signature of one.
 func (t PartitionType) IsTree() bool { return t.part == verityNone }
-
-// IsSignature reports whether a partition of the type holds the signature of
-// verity hashes.
-func (t PartitionType) IsSignature() bool { return t.part == veritySig }

@@ -34,7 +34,7 @@ func TestCheck(t *testing.T) {
 	}
 	// Hashes of what is only encrypted later cannot be counted before.
 	err := Check(setOf(t, "Type=root\nFormat=erofs\nMinimize=guess\nEncrypt=key-file\nVerity=data\nVerityMatchKey=a", "Type=root-verity\nVerity=hash\nVerityMatchKey=a\nMinimize=best"))
-	if err == nil || !strings.HasPrefix(err.Error(), "20.conf: Minimize=") {
+	if err == nil || !strings.HasPrefix(err.Error(), "20.conf: setting Minimize=") {
 		t.Errorf("hashes of encrypted data: %v", err)
 	}
 }

@@ -7,15 +7,16 @@ import "slices"
 // supplement's, of sizes the stricter bound counts, files and folders are those
 // of both, and everything else is the target's.
 //
-// The larger minimum counts; where the supplement has none there is none, nor a
-// minimum padding where the target has none, as in systemd-repart(8) but against
-// its manual.
+// Of minimum sizes, that of the supplement counts unless it is smaller; where
+// the supplement has none there is none. Of minimum paddings the larger counts
+// if both have one, and there is none otherwise. That is so in systemd-repart(8)
+// but against its manual.
 func Merge(target, supplement *Definition) Definition {
 	d := *target
 	d.Weight, d.PaddingWeight = supplement.Weight, supplement.PaddingWeight
-	d.SizeMin = mergeMin(target.SizeMin, supplement.SizeMin)
-	if target.PaddingMin != nil {
-		d.PaddingMin = mergeMin(target.PaddingMin, supplement.PaddingMin)
+	d.SizeMin, d.PaddingMin = mergeMin(target.SizeMin, supplement.SizeMin), mergeMin(target.PaddingMin, supplement.PaddingMin)
+	if target.PaddingMin == nil {
+		d.PaddingMin = nil
 	}
 	d.SizeMax, d.PaddingMax = mergeMax(target.SizeMax, supplement.SizeMax), mergeMax(target.PaddingMax, supplement.PaddingMax)
 	d.CopyFiles = slices.Concat(target.CopyFiles, supplement.CopyFiles)

@@ -4,6 +4,7 @@ package reparttest
 
 import (
 	"slices"
+	"strconv"
 	"strings"
 	"testing/fstest"
 )
@@ -60,6 +61,20 @@ func Sections(text string) map[string]string {
 		sections[name] += line
 	}
 	return sections
+}
+
+// Bits lists the attribute bits that are set, "-" if none is.
+func Bits(flags uint64) string {
+	var list []string
+	for bit := range 64 {
+		if flags&(1<<bit) != 0 {
+			list = append(list, strconv.Itoa(bit))
+		}
+	}
+	if list == nil {
+		return "-"
+	}
+	return strings.Join(list, ",")
 }
 
 // All returns all definitions of the package.
