@@ -79,7 +79,7 @@ func (b *builder) labelOf(def *repart.Definition) string {
 	case def.Label != "" || def.NoLabel:
 		return def.Label
 	case def.Format == repart.FormatEmpty:
-		return "_empty"
+		return repart.EmptyLabel
 	}
 	label := def.Type.DefaultLabel()
 	for n := 2; slices.ContainsFunc(b.parts, func(p *part) bool { return p.label == label }); n++ {

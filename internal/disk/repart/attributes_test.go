@@ -2,10 +2,11 @@ package repart
 
 import (
 	"os"
-	"strconv"
 	"strings"
 	"testing"
 	"testing/fstest"
+
+	"github.com/mkosi-go/mkosi/internal/disk/repart/reparttest"
 )
 
 // The bits are those that systemd-repart sets, for every kind of type.
@@ -27,7 +28,7 @@ func TestAttributes(t *testing.T) {
 			definition += "VerityMatchKey=a\n"
 		}
 		d := parseOne(t, definition)
-		if got := bitsOf(d.Attributes()); got != fields[2] {
+		if got := reparttest.Bits(d.Attributes()); got != fields[2] {
 			t.Errorf("%s: bits %s, systemd-repart sets %s", strings.TrimSuffix(line, "\n"), got, fields[2])
 		}
 	}
@@ -51,22 +52,8 @@ func TestAttributesEmpty(t *testing.T) {
 		"Type=home\nFormat=empty\nNoAuto=no":  "59",
 		"Type=home\nFormat=empty\nLabel=free": "59,63",
 	} {
-		if got := bitsOf(parseOne(t, "[Partition]\n"+settings+"\n").Attributes()); got != want {
+		if got := reparttest.Bits(parseOne(t, "[Partition]\n"+settings+"\n").Attributes()); got != want {
 			t.Errorf("%q: bits %s, want %s", settings, got, want)
 		}
 	}
-}
-
-// bitsOf lists the bits that are set, "-" if none is.
-func bitsOf(flags uint64) string {
-	var list []string
-	for bit := range 64 {
-		if flags&(1<<bit) != 0 {
-			list = append(list, strconv.Itoa(bit))
-		}
-	}
-	if list == nil {
-		return "-"
-	}
-	return strings.Join(list, ",")
 }

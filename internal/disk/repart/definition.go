@@ -63,6 +63,9 @@ const (
 	FormatEmpty    = "empty"
 )
 
+// EmptyLabel is the name of a partition with Format=empty that is given none.
+const EmptyLabel = "_empty"
+
 // CopyBlocksAuto as CopyBlocks= means the partition that the running system
 // was started from.
 const CopyBlocksAuto = "auto"

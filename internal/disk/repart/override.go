@@ -38,6 +38,9 @@ func OverrideFormats(defs []Definition, getenv func(name string) string) ([]Defi
 		if _, err := parseFormat(format); err != nil || format == FormatEmpty {
 			return nil, fmt.Errorf("environment variable %s: no file system %q can be made", name, format)
 		}
+		if d.Format == FormatEmpty && name != overrideVariable {
+			d.keepEmpty()
+		}
 		d.setFormat(format)
 		if c := d.checkContent(); c != nil {
 			return nil, fmt.Errorf("environment variable %s=%s: %s: %s=: %s", name, format, d.File, c.setting, c.msg)
@@ -46,11 +49,20 @@ func OverrideFormats(defs []Definition, getenv func(name string) string) ([]Defi
 	return defs, nil
 }
 
+// keepEmpty sets what Format=empty stands for, so that it stays when the
+// partition gets a file system.
+func (d *Definition) keepEmpty() {
+	if d.Label == "" && !d.NoLabel {
+		d.Label = EmptyLabel
+	}
+	if d.NoAuto == nil {
+		on := true
+		d.NoAuto = &on
+	}
+}
+
 // setFormat changes the file system and what cannot stay with it.
 func (d *Definition) setFormat(format string) {
-	if d.Format == FormatEmpty && d.Label == "" {
-		d.Label, d.NoLabel = d.Type.DefaultLabel(), false
-	}
 	d.Format, d.FormatImplied = format, false
 	if d.Minimize == MinimizeBest && !bestFormats[format] {
 		d.Minimize = MinimizeGuess

@@ -41,16 +41,16 @@ func checkSet(defs []Definition, d *Definition) error {
 			}
 		}
 		if count != 1 {
-			return fmt.Errorf("VerityMatchKey=%s needs one partition with Verity=%s, there are %d", d.VerityMatchKey, role, count)
+			return fmt.Errorf("setting VerityMatchKey=%s needs one partition with Verity=%s, there are %d", d.VerityMatchKey, role, count)
 		}
 	}
 	switch {
 	case d.Verity == VerityHashRole && d.Minimize != MinimizeOff && data.CopyBlocks == "" && data.Minimize == MinimizeOff:
-		return fmt.Errorf("Minimize= for hashes needs Minimize= or CopyBlocks= in %s", data.File)
+		return fmt.Errorf("setting Minimize= for hashes needs Minimize= or CopyBlocks= in %s", data.File)
 	case d.Verity == VerityHashRole && d.Minimize != MinimizeOff && data.Encrypt != EncryptOff:
-		return fmt.Errorf("Minimize= for hashes of encrypted data is not possible (set SizeMaxBytes= in %s)", data.File)
+		return fmt.Errorf("setting Minimize= for hashes of encrypted data is not possible (set SizeMaxBytes= in %s)", data.File)
 	case d.Verity != VerityDataRole && d.CopyBlocks != "" && data.CopyBlocks == "":
-		return fmt.Errorf("CopyBlocks= with Verity=%s needs CopyBlocks= in %s", d.Verity, data.File)
+		return fmt.Errorf("setting CopyBlocks= with Verity=%s needs CopyBlocks= in %s", d.Verity, data.File)
 	}
 	return nil
 }

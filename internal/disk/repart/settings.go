@@ -25,7 +25,7 @@ var settings = map[string]setter{
 	"SizeMaxBytes":    to(func(d *Definition) **uint64 { return &d.SizeMax }, parseMaxSize),
 	"PaddingMinBytes": to(func(d *Definition) **uint64 { return &d.PaddingMin }, parseMinSize),
 	"PaddingMaxBytes": to(func(d *Definition) **uint64 { return &d.PaddingMax }, parseMaxSize),
-	"Minimize":        to(func(d *Definition) *Minimize { return &d.Minimize }, orBool(MinimizeBest, parseChoice("off", MinimizeBest, MinimizeGuess))),
+	"Minimize":        to(func(d *Definition) *Minimize { return &d.Minimize }, parseMinimize),
 	"SupplementFor":   to(func(d *Definition) *string { return &d.SupplementFor }, parseDefinitionName),
 
 	"Format":               to(func(d *Definition) *string { return &d.Format }, parseFormat),

@@ -95,6 +95,10 @@ func orBool[T ~string](yes T, parse func(string) (T, error)) func(string) (T, er
 	}
 }
 
+func parseMinimize(s string) (Minimize, error) {
+	return orBool(MinimizeBest, parseChoice("off", MinimizeBest, MinimizeGuess))(s)
+}
+
 func parseVerity(s string) (VerityRole, error) {
 	role, err := parseChoice("off", VerityDataRole, VerityHashRole, VeritySignatureRole)(s)
 	if role == "off" {

@@ -4,6 +4,7 @@ package reparttest
 
 import (
 	"slices"
+	"strconv"
 	"strings"
 	"testing/fstest"
 )
@@ -38,23 +39,42 @@ type Malformed struct {
 
 // Files returns the definitions.
 func (m Malformed) Files() fstest.MapFS {
-	name, files := "10.conf", map[string][]string{}
-	for _, line := range strings.Split(m.Text, "\n") {
-		if other, ok := strings.CutPrefix(line, "-- "); ok {
-			name = strings.TrimSuffix(other, " --")
-			continue
-		}
-		files[name] = append(files[name], line)
-	}
 	fsys := fstest.MapFS{}
-	for name, lines := range files {
-		text := strings.Join(lines, "\n") + "\n"
+	for name, text := range Sections("-- 10.conf --\n" + m.Text + "\n") {
 		if !m.Bare {
 			text = "[Partition]\n" + text
 		}
 		fsys[name] = &fstest.MapFile{Data: []byte(text)}
 	}
 	return fsys
+}
+
+// Sections splits a text at lines "-- NAME --" and returns what is below each.
+func Sections(text string) map[string]string {
+	name, sections := "", map[string]string{}
+	for line := range strings.Lines(text) {
+		if other, ok := strings.CutPrefix(line, "-- "); ok {
+			name = strings.TrimSuffix(other, " --\n")
+			sections[name] = ""
+			continue
+		}
+		sections[name] += line
+	}
+	return sections
+}
+
+// Bits lists the attribute bits that are set, "-" if none is.
+func Bits(flags uint64) string {
+	var list []string
+	for bit := range 64 {
+		if flags&(1<<bit) != 0 {
+			list = append(list, strconv.Itoa(bit))
+		}
+	}
+	if list == nil {
+		return "-"
+	}
+	return strings.Join(list, ",")
 }
 
 // All returns all definitions of the package.
