@@ -21,7 +21,7 @@ func (a *area) follows() bool { return a.before != nil && !a.before.fixed }
 
 // charge is what a new partition takes at least of an area.
 func (p *placer) charge(s *slot) int64 {
-	return roundUp(s.size.min, p.grain) + roundUp(s.padding.min, p.grain)
+	return roundUp(s.size.min+s.padding.min, p.grain)
 }
 
 // leastEnd is where the next partition may start behind one that is on the disk
@@ -127,6 +127,6 @@ func (p *placer) fill(a *area) {
 	}
 	for _, s := range a.slots {
 		s.offset = at
-		at += roundUp(s.size.size, p.grain) + roundUp(s.padding.size, p.grain)
+		at = roundUp(at+s.size.size+s.padding.size, p.grain)
 	}
 }

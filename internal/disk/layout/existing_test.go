@@ -144,7 +144,7 @@ func TestLayoutPriorities(t *testing.T) {
 	if a.Dropped || !b.Dropped || c.Dropped || !d.Dropped {
 		t.Errorf("dropped %v %v %v %v", a.Dropped, b.Dropped, c.Dropped, d.Dropped)
 	}
-	// A supplement that is dropped is still in the way while it is merged.
+	// A supplement that is dropped is not merged any more.
 	target := define("target", typeA, 10*mib)
 	extra := supplement(target, "extra", typeB, 50*mib, priority(5))
 	if err := disk.Place([]*Partition{target, extra}); err != nil {

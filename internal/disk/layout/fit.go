@@ -45,7 +45,8 @@ func (p *placer) unmerge() bool {
 }
 
 // drop drops the partitions with the highest priority that is above zero. Those
-// that are on the disk stay, but need not grow any more.
+// that are on the disk stay, but need not grow any more, and the targets of
+// supplements are as if there were none.
 func (p *placer) drop() bool {
 	highest := int32(0)
 	for _, s := range p.slots {
@@ -60,6 +61,9 @@ func (p *placer) drop() bool {
 		if s.Priority == highest {
 			s.Dropped = true
 			s.fixed = s.exists
+			if s.IsMerged {
+				p.setMerged(s, false)
+			}
 		}
 	}
 	return true
