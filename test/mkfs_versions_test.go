@@ -114,8 +114,11 @@ func TestMkfsHostVersions(t *testing.T) {
 			var old *program.TooOldError
 			if tooOld := errors.As(err, &old); tooOld != version.Less(tt.minimum) {
 				t.Errorf("%s %s: %v", tt.program, version, err)
-			} else if !tooOld && err == nil {
-				err = im.Close()
+			}
+			if err == nil {
+				if err := im.Close(); err != nil {
+					t.Error(err)
+				}
 			}
 			entries := mkfsTree(t, root)
 			if tt.format == repart.FormatXFS {

@@ -161,11 +161,12 @@ func (b *builder) hashSize(p *part) int64 {
 }
 
 // formatSizes are the sizes that systemd-repart makes file systems at least, in
-// bytes, whatever they hold.
+// bytes, whatever they hold; that of f2fs, which it cannot fill, is its own.
 var formatSizes = map[string]int64{
 	repart.FormatExt4:  32 << 20,
 	repart.FormatBtrfs: 256 << 20,
 	repart.FormatXFS:   300 << 20,
+	repart.FormatF2FS:  64 << 20,
 }
 
 // verityParams are what the hashes in a partition depend on beside the data.

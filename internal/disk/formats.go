@@ -17,15 +17,11 @@ import (
 	"github.com/mkosi-go/mkosi/internal/disk/mkfs"
 	"github.com/mkosi-go/mkosi/internal/disk/program"
 	"github.com/mkosi-go/mkosi/internal/disk/repart"
-	"github.com/mkosi-go/mkosi/internal/shellwords"
 )
 
 // planFileSystem plans the file system of a partition.
 func (b *builder) planFileSystem(ctx context.Context, p *part, tree content.Tree) (*fileSystem, error) {
-	extra, err := b.mkfsOptions(p.def.Format)
-	if err != nil {
-		return nil, err
-	}
+	extra := b.mkfsOptions(p.def.Format)
 	switch p.def.Format {
 	case repart.FormatErofs:
 		fs, err := b.planErofs(ctx, p, tree, extra)
@@ -41,17 +37,12 @@ func (b *builder) planFileSystem(ctx context.Context, p *part, tree content.Tree
 }
 
 // mkfsOptions are the options that the user adds to those of the program that
-// makes file systems of a format.
-func (b *builder) mkfsOptions(format string) ([]string, error) {
+// makes file systems of a format: words, without quotes.
+func (b *builder) mkfsOptions(format string) []string {
 	if b.Getenv == nil {
-		return nil, nil
+		return nil
 	}
-	name := "SYSTEMD_REPART_MKFS_OPTIONS_" + strings.ToUpper(format)
-	words, err := shellwords.Split(b.Getenv(name))
-	if err != nil {
-		return nil, fmt.Errorf("variable %s: %w", name, err)
-	}
-	return words, nil
+	return strings.Fields(b.Getenv("SYSTEMD_REPART_MKFS_OPTIONS_" + strings.ToUpper(format)))
 }
 
 // buildTime is the time at which file systems say that they were made.

@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/mkosi-go/mkosi/internal/config"
+	"github.com/mkosi-go/mkosi/internal/disk/mkfs"
 	"github.com/mkosi-go/mkosi/internal/keys"
 )
 
@@ -107,10 +108,10 @@ func TestElTorito(t *testing.T) {
 func TestPrograms(t *testing.T) {
 	for _, tt := range []struct {
 		conf string
-		want []Program
+		want []mkfs.Program
 	}{
-		{"", []Program{{"mke2fs", "e2fsprogs", "Format=ext4"}}},
-		{"[Build]\nEnvironment=SYSTEMD_REPART_OVERRIDE_FSTYPE_ROOT=btrfs\n", []Program{{"mkfs.btrfs", "btrfs-progs", "Format=btrfs"}}},
+		{"", []mkfs.Program{{Name: "mke2fs", Package: "e2fsprogs", Purpose: "Format=ext4"}}},
+		{"[Build]\nEnvironment=SYSTEMD_REPART_OVERRIDE_FSTYPE_ROOT=btrfs\n", []mkfs.Program{{Name: "mkfs.btrfs", Package: "btrfs-progs", Purpose: "Format=btrfs"}}},
 		{"[Build]\nEnvironment=SYSTEMD_REPART_OVERRIDE_FSTYPE=erofs\n", nil},
 		{"[Output]\nFormat=sysext\n", nil},
 		{"[Output]\nFormat=cpio\n", nil},

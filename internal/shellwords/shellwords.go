@@ -1,5 +1,4 @@
-// Package shellwords splits command lines that are written in a setting or a
-// variable.
+// Package shellwords splits command lines that are written in a setting.
 package shellwords
 
 import (
