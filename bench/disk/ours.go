@@ -2,9 +2,9 @@ package main
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -71,12 +71,14 @@ func writeVerity(ctx context.Context, data, image string) (err error) {
 	return err
 }
 
-// random fills a new file with bytes that do not compress, the same each time.
-func random(path string, size int) error {
-	r := rand.NewChaCha8([32]byte{})
-	b := make([]byte, 0, size)
-	for len(b) < size {
-		b = binary.LittleEndian.AppendUint64(b, r.Uint64())
+// random fills a new file with bytes that do not compress, the same each time. A child's largest size is at least that of
+// its parent when it is started, so this keeps little in memory.
+func random(path string, size int64) (err error) {
+	f, err := os.Create(path)
+	if err != nil {
+		return err
 	}
-	return os.WriteFile(path, b, 0o644)
+	defer func() { err = errors.Join(err, f.Close()) }()
+	_, err = io.CopyN(f, rand.NewChaCha8([32]byte{}), size)
+	return err
 }
