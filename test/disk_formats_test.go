@@ -4,6 +4,7 @@ package test
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"io/fs"
@@ -123,4 +124,71 @@ func TestDiskEverything(t *testing.T) {
 			t.Errorf("/%s, over which another partition is mounted: %v, %v", covered, entries, err)
 		}
 	}
+}
+
+// The example is built, and what it says is signed is signed.
+func TestDiskExample(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "disk")
+	if err := copyExample("disk", dir); err != nil {
+		t.Fatal(err)
+	}
+	mirror, err := hostMirror()
+	if err != nil {
+		t.Fatal(err)
+	}
+	must(t, mkosi(dir, "genkey"))
+	must(t, mkosi(dir, "--local-mirror", mirror))
+	image := filepath.Join(dir, "mkosi.output/appliance.raw")
+	if out := must(t, mkosi(dir, "verify", image)); !strings.Contains(out, "signature") || strings.Contains(out, "wrong") {
+		t.Errorf("verify: %s", out)
+	}
+	must(t, reference(dir, "systemd-dissect", "--validate", "--image-policy=usr=signed:root=unprotected", image))
+}
+
+// What is written natively, and ext4, is the same for the same tree, in whatever order its folders are listed.
+func TestDiskDeterministic(t *testing.T) {
+	root := diskTree(t)
+	// A file system in memory lists what was made last first.
+	memory := t.TempDir()
+	must(t, exec.Command("mount", "-t", "tmpfs", "tmpfs", memory))
+	t.Cleanup(func() { must(t, exec.Command("umount", memory)) })
+	other := filepath.Join(memory, "root")
+	must(t, exec.Command("cp", "-a", root, other))
+	diskCompare(t, root, other)
+	want := buildNative(t, root)
+	got := buildNative(t, other)
+	for name, sum := range want {
+		if got[name] != sum {
+			t.Errorf("%s differs", name)
+		}
+	}
+}
+
+// buildNative builds the partitions that do not depend on the host's programs, and returns a digest of each.
+func buildNative(t *testing.T, root string) map[string][32]byte {
+	t.Helper()
+	files := fstest.MapFS{}
+	for name, text := range everything {
+		switch name {
+		case "30-home", "40-srv", "50-var", "70-secret":
+			continue
+		}
+		files[name+".conf"] = &fstest.MapFile{Data: []byte("[Partition]\n" + text)}
+	}
+	defs, err := repart.ParseDefinitions(files, "x86-64")
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := diskOptions(t, t.TempDir(), root, disk.VerityDefer)
+	o.Definitions, o.Defer = defs, []string{"usr-verity-sig"}
+	r := diskBuild(t, o)
+	b, err := os.ReadFile(o.Path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sums := map[string][32]byte{"the table": sha256.Sum256(b[:r.Partitions[0].Offset])}
+	for _, p := range r.Partitions {
+		sums[p.File] = sha256.Sum256(b[p.Offset : p.Offset+p.Size])
+	}
+	return sums
 }
