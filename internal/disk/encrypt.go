@@ -52,14 +52,14 @@ func (b *builder) makeVolume(p *part) (*luks.Volume, error) {
 	})
 }
 
-// passphrase is what opens a partition: the content of its own key file, or
-// that of the image.
+// passphrase is what opens a partition: that of the image, or else the content
+// of the partition's own key file, as systemd-repart has it.
 func (b *builder) passphrase(d *repart.Definition) ([]byte, error) {
-	if b.Passphrase != nil || d.KeyFile == "" {
-		if b.Passphrase == nil {
-			return nil, fmt.Errorf("setting Encrypt=%s needs a passphrase (Passphrase=, or KeyFile= in the definition)", d.Encrypt)
-		}
+	if b.Passphrase != nil {
 		return b.Passphrase, nil
+	}
+	if d.KeyFile == "" {
+		return nil, fmt.Errorf("setting Encrypt=%s needs a passphrase (Passphrase=, or KeyFile= in the definition)", d.Encrypt)
 	}
 	f, err := os.Open(d.KeyFile)
 	if err != nil {

@@ -67,8 +67,8 @@ type Options struct {
 	Certificate *x509.Certificate
 	// JoinSignatures are signatures of root hashes that were made elsewhere.
 	JoinSignatures []JoinedSignature
-	// Passphrase opens the partitions with Encrypt=key-file that name no
-	// KeyFile= of their own.
+	// Passphrase opens the partitions with Encrypt=key-file; with nil, each needs
+	// a KeyFile= of its own.
 	Passphrase []byte
 
 	// Getenv looks up the variables that change how file systems are made,
@@ -79,7 +79,8 @@ type Options struct {
 	// system of the image; empty means that of the image.
 	TempDir string
 	// Warn is called with things that the user should know of and that are no
-	// reason to stop; nil means that nobody does.
+	// reason to stop, by several goroutines at a time; nil means that nobody
+	// listens.
 	Warn func(text string)
 	// Run runs programs; nil means program.Run.
 	Run program.RunFunc

@@ -163,7 +163,9 @@ const maxPassphrase = 8 << 20
 
 // readPassphrase reads Passphrase= if a partition needs it.
 func (p *imagePlan) readPassphrase(w *packer) ([]byte, error) {
-	if !slices.ContainsFunc(p.Definitions, needsPassphrase) {
+	// It counts for partitions with a KeyFile= of their own, too.
+	encrypted := func(d repart.Definition) bool { return d.Encrypt == repart.EncryptKeyFile }
+	if w.Image.Passphrase == "" || !slices.ContainsFunc(p.Definitions, encrypted) {
 		return nil, nil
 	}
 	f, err := os.Open(w.Image.Passphrase)
