@@ -57,15 +57,11 @@ func (p *placer) findAreas() {
 	}
 }
 
-// spare is what is left of an area when the partition before it has grown as
-// far as it has to, less than zero if it cannot. What that needs beyond its own
-// end is taken off in bytes.
-func (p *placer) spare(a *area) int64 {
-	n := max(0, a.end-a.start)
-	if a.follows() {
-		n -= p.leastEnd(a.before) - a.before.offset - a.before.current
-	}
-	return n
+// canGrow reports whether the partition before an area can grow as far as it has
+// to: what that takes beyond its own end, up to a whole grain, has to be there in
+// whole grains.
+func (p *placer) canGrow(a *area) bool {
+	return !a.follows() || p.leastEnd(a.before)-a.before.offset-a.before.current <= max(0, a.end-a.start)
 }
 
 // room is what an area has for new partitions beyond those that are in it.
@@ -85,12 +81,12 @@ func (p *placer) room(a *area) int64 {
 func (p *placer) allocate() bool {
 	for _, a := range p.areas {
 		a.slots = nil
-		if a.follows() && p.spare(a) < 0 {
+		if !p.canGrow(a) {
 			return false
 		}
 	}
-	// Of areas of the same size the one that was first before stays first.
-	slices.SortStableFunc(p.areas, func(a, b *area) int { return cmp.Compare(p.spare(a), p.spare(b)) })
+	// Of areas with the same room the one that was first before stays first.
+	slices.SortStableFunc(p.areas, func(a, b *area) int { return cmp.Compare(p.room(a), p.room(b)) })
 	for _, s := range p.slots {
 		if s.exists || s.Dropped || s.IsMerged {
 			continue
