@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"os/signal"
 	"syscall"
 	"testing"
 	"time"
@@ -22,11 +23,15 @@ func init() {
 	fmt.Println("ready")
 	<-ctx.Done()
 	time.Sleep(time.Minute)
+	os.Exit(1)
 }
 
 // A signal ends the program even where nothing can be cancelled.
 func TestSignalEndsWhatIsStuck(t *testing.T) {
 	for _, sig := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP} {
+		if signal.Ignored(sig) {
+			continue // as nohup(1) asks for
+		}
 		cmd := exec.Command(os.Args[0])
 		cmd.Env = append(os.Environ(), stuckEnv+"=1")
 		out, err := cmd.StdoutPipe()

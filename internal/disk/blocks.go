@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/mkosi-go/mkosi/internal/disk/repart"
 	"github.com/mkosi-go/mkosi/internal/tree"
 )
 
@@ -27,7 +28,7 @@ type blocks struct {
 
 // openBlocks opens a source of CopyBlocks=.
 func openBlocks(path string) (_ source, err error) {
-	if path == "auto" {
+	if path == repart.CopyBlocksAuto {
 		return nil, fmt.Errorf("CopyBlocks=auto copies from a running system, which an image is not made from; name the file")
 	}
 	f, err := os.Open(path)

@@ -190,8 +190,6 @@ func (d *Definition) bootable() bool {
 // copied to Target, a path in the new file system. Both are absolute and clean.
 type CopyFiles struct {
 	Source, Target string
-	// CopyVerity says that files keep their fs-verity (fsverity=copy).
-	CopyVerity bool
 }
 
 // Symlink is one link of MakeSymlinks=: Path is in the new file system, Target

@@ -50,12 +50,12 @@ func TestParse(t *testing.T) {
 	}{
 		{
 			"Type = linux-generic\nLabel=data %a 100%%\nUUID=11111111-2222-3333-4444-555555555555\nPriority=-3\nFormat=ext4\n" +
-				"CopyFiles=/srv:/\nCopyFiles=/opt/%a:/a b\\x3a:fsverity=copy\nExcludeFiles=/srv/a '/srv/b c/'\nExcludeFilesTarget=/c/\n" +
+				"CopyFiles=/srv:/\nCopyFiles=/opt/%a:/a b\\x3a:fsverity=off\nExcludeFiles=/srv/a '/srv/b c/'\nExcludeFilesTarget=/c/\n" +
 				"MakeDirectories=/d \\\n   /d//e\nMakeSymlinks=/l:../x \"/m n\":/o\nAddValidateFS=no\nMinimize=guess\n" +
 				"Weight=7\nPaddingWeight=1000000\nFlags=0x10\nNoAuto=yes\nReadOnly=off\nGrowFileSystem=1\nFactoryReset=yes\nSplitName=%M_%A.%t-%U\n",
 			Definition{
 				Type: typ("linux-generic"), Label: "data arm64 100%", UUID: &id, Priority: -3, Format: "ext4",
-				CopyFiles:    []CopyFiles{{Source: "/srv", Target: "/"}, {Source: "/opt/arm64", Target: "/a b:", CopyVerity: true}},
+				CopyFiles:    []CopyFiles{{Source: "/srv", Target: "/"}, {Source: "/opt/arm64", Target: "/a b:"}},
 				ExcludeFiles: []string{"/srv/a", "/srv/b c/"}, ExcludeFilesTarget: []string{"/c/"},
 				MakeDirectories: []string{"/d", "/d/e"}, MakeSymlinks: []Symlink{{"/l", "../x"}, {"/m n", "/o"}},
 				AddValidateFS: ptr(false), Minimize: "guess", Weight: 7, PaddingWeight: 1000000, Flags: 16,
