@@ -5,17 +5,21 @@ package test
 import (
 	"bytes"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+	"golang.org/x/sys/unix"
 
 	"github.com/mkosi-go/mkosi/internal/disk/content"
 	"github.com/mkosi-go/mkosi/internal/disk/erofs"
@@ -36,7 +40,30 @@ func erofsTree(t *testing.T) string {
 			must(t, exec.Command("cp", "-a", filepath.Join(from, name), to))
 		}
 	}
+	backdate(t, root)
 	return root
+}
+
+// backdate makes what was just made a day older: of files from the very second in which it runs, mkfs.erofs drops the
+// nanoseconds.
+func backdate(t *testing.T, root string) {
+	t.Helper()
+	day := time.Now().Add(-24 * time.Hour)
+	// What is in a folder comes after it in the walk, and does not change its time.
+	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		fi, err := d.Info()
+		if err != nil || fi.ModTime().Before(day) {
+			return err
+		}
+		when, err := unix.TimeToTimespec(fi.ModTime().Add(-24 * time.Hour))
+		return errors.Join(err, unix.UtimesNanoAt(unix.AT_FDCWD, path, []unix.Timespec{when, when}, unix.AT_SYMLINK_NOFOLLOW))
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
 }
 
 // referenceRoot is where the reference is.
