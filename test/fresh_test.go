@@ -183,7 +183,7 @@ func TestMissingPrograms(t *testing.T) {
 		conf   string
 		wants  []string
 	}{
-		"mke2fs":  {"/usr/sbin/mke2fs", "[Output]\nFormat=disk\n", []string{"Format=disk needs mke2fs", "hint: install the package e2fsprogs"}},
+		"mke2fs":  {"/usr/sbin/mke2fs", "[Output]\nFormat=disk\n", []string{"Format=ext4 needs mke2fs", "hint: install the package e2fsprogs"}},
 		"apt-get": {"/usr/bin/apt-get", "[Output]\nFormat=directory\n", []string{"needs apt-get", "hint: install the package apt"}},
 		"dpkg":    {"/usr/bin/dpkg", "[Output]\nFormat=directory\n", []string{"needs dpkg", "hint: install the package dpkg"}},
 	} {
