@@ -105,27 +105,35 @@ func (o *Options) words(value string) ([]string, error) {
 	return words, err
 }
 
+// appendWords adds what parse makes of each word of a list.
+func appendWords[T any](list []T, value string, o *Options, parse func(word string) (T, error)) ([]T, error) {
+	words, err := o.words(value)
+	if err != nil {
+		return nil, err
+	}
+	for _, word := range words {
+		v, err := parse(word)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, v)
+	}
+	return list, nil
+}
+
 // appendExcludes reads ExcludeFiles= and ExcludeFilesTarget=: paths that keep a
 // slash at their end. An empty value takes back what the list held.
 func appendExcludes(list []string, value string, o *Options) ([]string, error) {
 	if value == "" {
 		return nil, nil
 	}
-	words, err := o.words(value)
-	if err != nil {
-		return nil, err
-	}
-	for _, word := range words {
+	return appendWords(list, value, o, func(word string) (string, error) {
 		p, err := parsePath(word)
-		if err != nil {
-			return nil, err
-		}
-		if strings.HasSuffix(word, "/") && p != "/" {
+		if err == nil && strings.HasSuffix(word, "/") && p != "/" {
 			p += "/"
 		}
-		list = append(list, p)
-	}
-	return list, nil
+		return p, err
+	})
 }
 
 // appendDirectories reads MakeDirectories=.
@@ -133,18 +141,7 @@ func appendDirectories(list []string, value string, o *Options) ([]string, error
 	if value == "" {
 		return nil, errNotEmptied
 	}
-	words, err := o.words(value)
-	if err != nil {
-		return nil, err
-	}
-	for _, word := range words {
-		p, err := parsePath(word)
-		if err != nil {
-			return nil, err
-		}
-		list = append(list, p)
-	}
-	return list, nil
+	return appendWords(list, value, o, parsePath)
 }
 
 // appendSymlinks reads MakeSymlinks=: PATH:TARGET, the second any text.
