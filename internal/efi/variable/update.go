@@ -91,7 +91,7 @@ func ParseUpdate(b []byte) (*Update, error) {
 	if len(b) < TimeSize+certificateHeader {
 		return nil, fmt.Errorf("%d bytes are too few for an update of a variable", len(b))
 	}
-	t, err := parseTime(b)
+	t, err := ParseTime(b)
 	if err != nil {
 		return nil, err
 	}

@@ -99,8 +99,8 @@ func AppendTime(b []byte, t time.Time) ([]byte, error) {
 	return append(b, make([]byte, TimeSize-7)...), nil
 }
 
-// parseTime reads a time as updates have it from the first [TimeSize] bytes of b.
-func parseTime(b []byte) (time.Time, error) {
+// ParseTime reads a time as updates have it from the first [TimeSize] bytes of b.
+func ParseTime(b []byte) (time.Time, error) {
 	for _, c := range b[7:TimeSize] {
 		if c != 0 {
 			return time.Time{}, fmt.Errorf("the time %x of a variable has a fraction or a zone", b[:TimeSize])
