@@ -106,8 +106,9 @@ func validVersion(name string) bool {
 
 // GatherImages gives each kernel of the tree at root whose package puts its
 // image elsewhere a copy in its directory below usr/lib/modules, where [Find]
-// looks: Debian has it as /boot/vmlinuz-VERSION. The times are those of the
-// original. It returns the paths that it made.
+// looks: Debian has it as /boot/vmlinuz-VERSION, or vmlinux where it is not
+// compressed. Mode and times are those of the original. It returns the paths that
+// it made.
 func GatherImages(ctx context.Context, root string) ([]string, error) {
 	t, err := openTree(root)
 	if err != nil {
@@ -120,25 +121,29 @@ func GatherImages(ctx context.Context, root string) ([]string, error) {
 	}
 	var made []string
 	for _, v := range versions {
-		from, to := "boot/vmlinuz-"+v, path.Join(modulesDir, v, "vmlinuz")
-		there, err := t.exists(to)
-		if err != nil {
-			return made, err
-		}
-		if there {
-			continue
-		}
-		ok, err := t.isFile(from)
-		if err != nil || !ok {
+		for _, name := range imageNames {
+			to := path.Join(modulesDir, v, name)
+			ok, err := t.gather("boot/"+name+"-"+v, to)
 			if err != nil {
 				return made, err
 			}
-			continue
+			if !ok {
+				continue
+			}
+			if err := t.copyFile(ctx, "boot/"+name+"-"+v, to); err != nil {
+				return made, err
+			}
+			made = append(made, to)
 		}
-		if err := t.copyFile(ctx, from, to); err != nil {
-			return made, err
-		}
-		made = append(made, to)
 	}
 	return made, nil
+}
+
+// gather reports whether there is a file that has to be copied.
+func (t *rootDir) gather(from, to string) (bool, error) {
+	there, err := t.exists(to)
+	if err != nil || there {
+		return false, err
+	}
+	return t.isFile(from)
 }

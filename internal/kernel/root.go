@@ -9,6 +9,7 @@ import (
 	"os"
 	"path"
 	"slices"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -133,6 +134,95 @@ func (t *rootDir) readFile(name string, limit int64) ([]byte, error) {
 		return nil, fmt.Errorf("%s is larger than %d bytes", name, limit)
 	}
 	return b, nil
+}
+
+// walk calls fn for everything below a directory, with its path and type, in
+// byte order of the names; links are not followed.
+func (t *rootDir) walk(ctx context.Context, dir string, fn func(name string, kind uint32) error) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	entries, err := t.readDir(dir)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		name := path.Join(dir, e.name)
+		if err := fn(name, e.kind); err != nil {
+			return err
+		}
+		if e.kind == unix.S_IFDIR {
+			if err := t.walk(ctx, name, fn); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// maxLinks is how many links are followed on the way to a file, as path
+// resolution in the Linux kernel does.
+const maxLinks = 40
+
+// trail returns the regular file that a path leads to and the links on the way
+// to it, each by a path without links: what a copy of a part of the tree needs
+// for the path to lead there. It returns nothing when it leads to no file.
+func (t *rootDir) trail(name string) ([]string, error) {
+	var list []string
+	rest := strings.Split(name, "/")
+	at, links := "", 0
+	for len(rest) > 0 {
+		part := rest[0]
+		rest = rest[1:]
+		switch part {
+		case "", ".":
+			continue
+		case "..":
+			at = path.Dir("/" + at)[1:]
+			continue
+		}
+		next := path.Join(at, part)
+		st, err := t.stat(next, unix.O_NOFOLLOW)
+		if err != nil {
+			return nil, err
+		}
+		switch {
+		case st.Mode&unix.S_IFMT == unix.S_IFLNK:
+			target, err := t.readlink(next)
+			if err != nil {
+				return nil, err
+			}
+			if links++; links > maxLinks {
+				return nil, nil
+			}
+			list = append(list, next)
+			if path.IsAbs(target) {
+				at = ""
+			}
+			rest = append(strings.Split(target, "/"), rest...)
+		case st.Mode&unix.S_IFMT == unix.S_IFDIR && len(rest) > 0:
+			at = next
+		case st.Mode&unix.S_IFMT == unix.S_IFREG && len(rest) == 0:
+			return append(list, next), nil
+		default:
+			return nil, nil
+		}
+	}
+	return nil, nil
+}
+
+func (t *rootDir) readlink(name string) (string, error) {
+	fd, err := tree.OpenIn(t.fd, name, unix.O_PATH|unix.O_NOFOLLOW)
+	if err != nil {
+		return "", &fs.PathError{Op: "opening", Path: name, Err: err}
+	}
+	defer unix.Close(fd)
+	buf := make([]byte, unix.PathMax)
+	n, err := unix.Readlinkat(fd, "", buf)
+	if err != nil {
+		return "", &fs.PathError{Op: "readlink", Path: name, Err: err}
+	}
+	return string(buf[:n]), nil
 }
 
 // copyFile copies a regular file with its mode and times to a new name, whose
