@@ -40,7 +40,7 @@ func (w *packer) writeDisk(ctx context.Context, path string) error {
 			if err != nil {
 				return nil, err
 			}
-			return result, w.boot(ctx, result.Partitions)
+			return result, w.boot(ctx, BootInput{Partitions: result.Partitions})
 		})
 	}
 	return w.finishImage(ctx, plan, path, func(raw string) (*disk.Result, error) {
@@ -77,7 +77,7 @@ func (w *packer) buildTwice(ctx context.Context, opts disk.Options, elTorito *di
 	if err != nil {
 		return nil, err
 	}
-	if err := w.boot(ctx, done.Partitions); err != nil {
+	if err := w.boot(ctx, BootInput{Partitions: done.Partitions}); err != nil {
 		return nil, err
 	}
 	opts.Existing, opts.ElTorito = true, elTorito
@@ -159,6 +159,11 @@ func (w *packer) finishImage(ctx context.Context, plan *imagePlan, path string, 
 	}
 	if err := w.resize(raw, result); err != nil {
 		return err
+	}
+	if w.FinishDisk != nil {
+		if err := w.FinishDisk(ctx, raw); err != nil {
+			return err
+		}
 	}
 	if raw == path {
 		return nil
