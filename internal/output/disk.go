@@ -24,7 +24,7 @@ func (w *packer) writeDisk(ctx context.Context, path string) error {
 	if err != nil {
 		return err
 	}
-	opts, err := w.diskOptions(plan)
+	opts, err := w.diskOptions(ctx, plan)
 	if err != nil {
 		return err
 	}
@@ -106,7 +106,7 @@ func (w *packer) writeExtension(ctx context.Context, path string) error {
 	if plan.ignored {
 		w.warn("mkosi.repart/ is not for Format=%s and is ignored; RepartDirectories=mkosi.repart uses it", w.Image.Format)
 	}
-	opts, err := w.diskOptions(plan)
+	opts, err := w.diskOptions(ctx, plan)
 	if err != nil {
 		return err
 	}
@@ -118,12 +118,10 @@ func (w *packer) writeExtension(ctx context.Context, path string) error {
 }
 
 // diskOptions are those of every image.
-func (w *packer) diskOptions(plan *imagePlan) (disk.Options, error) {
+func (w *packer) diskOptions(ctx context.Context, plan *imagePlan) (disk.Options, error) {
 	opts := disk.Options{
 		Definitions:     plan.Definitions,
 		Defer:           plan.Defer,
-		Key:             plan.key,
-		Certificate:     plan.certificate,
 		Root:            w.Root,
 		Seed:            w.Image.Seed,
 		SourceDateEpoch: w.Image.SourceDateEpoch,
@@ -139,6 +137,11 @@ func (w *packer) diskOptions(plan *imagePlan) (disk.Options, error) {
 		return opts, err
 	}
 	opts.Getenv = func(name string) string { return env[name] }
+	if plan.Sign {
+		if opts.Key, opts.Certificate, err = LoadKey(ctx, w.Image, VerityReference(w.Image)); err != nil {
+			return opts, err
+		}
+	}
 	opts.Passphrase, err = plan.readPassphrase(w)
 	return opts, err
 }

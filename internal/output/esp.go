@@ -36,7 +36,7 @@ func (w *packer) writeESP(ctx context.Context, path string) error {
 	if err != nil {
 		return err
 	}
-	opts, err := w.diskOptions(plan)
+	opts, err := w.diskOptions(ctx, plan)
 	if err != nil {
 		return err
 	}
