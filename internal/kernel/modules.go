@@ -34,6 +34,17 @@ type module struct {
 	name string
 }
 
+// moduleExtension returns the extension by which a file is a module, "" if it is
+// none.
+func moduleExtension(name string) string {
+	for _, ext := range moduleExtensions {
+		if strings.HasSuffix(name, ext) {
+			return ext
+		}
+	}
+	return ""
+}
+
 // newModule returns the module at name, which is called rel below its kernel's
 // directory.
 func newModule(name, rel, extension string) *module {
@@ -76,13 +87,10 @@ func readModules(ctx context.Context, t *rootDir, version string) (*moduleSet, e
 		if kind != unix.S_IFREG && kind != unix.S_IFLNK {
 			return nil
 		}
-		for _, ext := range moduleExtensions {
-			if strings.HasSuffix(name, ext) {
-				m := newModule(name, strings.TrimPrefix(name, dir+"/"), ext)
-				s.files = append(s.files, m)
-				s.byName[m.name] = append(s.byName[m.name], m)
-				break
-			}
+		if ext := moduleExtension(name); ext != "" {
+			m := newModule(name, strings.TrimPrefix(name, dir+"/"), ext)
+			s.files = append(s.files, m)
+			s.byName[m.name] = append(s.byName[m.name], m)
 		}
 		return nil
 	})
