@@ -5,8 +5,9 @@ func validationSettings() []*Setting {
 	return []*Setting{
 		{
 			Name: "SecureBoot", Section: "Validation", Scope: Local, Long: "secure-boot",
-			Help: "sign what the firmware starts",
-			kind: boolean,
+			Help:  "sign what the firmware starts",
+			kind:  boolean,
+			built: full,
 		},
 		{
 			Name: "SecureBootAutoEnroll", Section: "Validation", Scope: Local, Long: "secure-boot-auto-enroll",
@@ -88,6 +89,7 @@ func validationSettings() []*Setting {
 			Help:    "sign the measurements that a unified kernel image will make",
 			kind:    feature,
 			Default: Auto,
+			built:   full,
 		},
 		{
 			Name: "SignExpectedPcrKey", Section: "Validation", Scope: Inherit, Long: "sign-expected-pcr-key",
@@ -122,6 +124,7 @@ func validationSettings() []*Setting {
 			Help:    "sign a policy that holds only in the initrd",
 			kind:    feature,
 			Default: Auto,
+			built:   full,
 		},
 		{
 			Name: "Passphrase", Section: "Validation", Scope: Local, Long: "passphrase",

@@ -36,12 +36,16 @@ func (w *packer) writeDisk(ctx context.Context, path string) error {
 	if !slices.ContainsFunc(plan.Definitions, boots) {
 		return w.finishImage(ctx, plan, path, func(raw string) (*disk.Result, error) {
 			opts.Path = raw
-			return disk.Build(ctx, opts)
+			result, err := disk.Build(ctx, opts)
+			if err != nil {
+				return nil, err
+			}
+			return result, w.boot(ctx, result.Partitions)
 		})
 	}
 	return w.finishImage(ctx, plan, path, func(raw string) (*disk.Result, error) {
 		opts.Path = raw
-		return buildTwice(ctx, opts, plan.elTorito)
+		return w.buildTwice(ctx, opts, plan.elTorito)
 	})
 }
 
@@ -66,11 +70,14 @@ func (w *packer) plan() (*imagePlan, error) {
 }
 
 // buildTwice writes an image without its boot partitions, and then these.
-func buildTwice(ctx context.Context, opts disk.Options, elTorito *disk.ElTorito) (*disk.Result, error) {
+func (w *packer) buildTwice(ctx context.Context, opts disk.Options, elTorito *disk.ElTorito) (*disk.Result, error) {
 	first := opts
 	first.Defer = slices.Concat(opts.Defer, bootTypes)
 	done, err := disk.Build(ctx, first)
 	if err != nil {
+		return nil, err
+	}
+	if err := w.boot(ctx, done.Partitions); err != nil {
 		return nil, err
 	}
 	opts.Existing, opts.ElTorito = true, elTorito

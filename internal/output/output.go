@@ -33,6 +33,10 @@ type Request struct {
 	IgnoreOwners bool
 	// FileMode are the permissions of outputs that are files, unless OutputMode= says otherwise.
 	FileMode os.FileMode
+	// Boot completes what firmware reads in the tree, such as unified kernel images: their command line may name what is
+	// known only when the other partitions, which it gets, are written. It is called once, just before the tree's boot
+	// directories, or the tree of a format without partitions, are packed. nil when there is nothing to do.
+	Boot func(ctx context.Context, partitions []disk.Partition) error
 	// Run runs a program of the host on paths in Root, Dir and TempDir.
 	Run program.RunFunc
 	// Warn is called with what the user should know of and that is no reason to stop; nil means that nobody listens.
@@ -80,6 +84,9 @@ func Write(ctx context.Context, r Request) (*Result, error) {
 	}
 	name := r.Image.OutputName()
 	path, err := w.place(name)
+	if err == nil && r.Image.Format != config.FormatDisk {
+		err = w.boot(ctx, nil)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("writing %s: %w", name, err)
 	}
@@ -118,6 +125,14 @@ func (w *packer) place(name string) (string, error) {
 	}
 	w.Names = append(w.Names, name)
 	return path, nil
+}
+
+// boot has the boot files completed.
+func (w *packer) boot(ctx context.Context, partitions []disk.Partition) error {
+	if w.Boot == nil {
+		return nil
+	}
+	return w.Boot(ctx, partitions)
 }
 
 // warn tells the user something.
