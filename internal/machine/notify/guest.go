@@ -23,7 +23,7 @@ var (
 func GuestCredentials() map[string]string {
 	return map[string]string{
 		"mkosi.notify": guestScript,
-		"systemd.extra-unit.mkosi-notify.service":         guestUnit,
+		"systemd.extra-unit.mkosi-notify.service":          guestUnit,
 		"systemd.unit-dropin.basic.target~50-mkosi-notify": guestWants,
 	}
 }
