@@ -83,7 +83,7 @@ func grubQuoted(s string) string {
 }
 
 // grubSpecial are the characters that mean something in grub's language outside of quotes, quotes themselves aside.
-const grubSpecial = "\\$;&|<>{}#'`*?[]~!"
+const grubSpecial = "\\$;&|<>{}#'*?"
 
 // grubWord writes a text as one word.
 func grubWord(s string) string {
