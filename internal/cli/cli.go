@@ -70,6 +70,7 @@ func init() {
 		config.VerbShell:         (*app).shell,
 		config.VerbSign:          (*app).sign,
 		config.VerbSummary:       (*app).summary,
+		config.VerbVM:            (*app).vm,
 	}
 }
 
