@@ -2,6 +2,7 @@ package build
 
 import (
 	"context"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -14,12 +15,13 @@ import (
 	"time"
 
 	"github.com/mkosi-go/mkosi/internal/host"
+	"github.com/mkosi-go/mkosi/internal/output"
 	"github.com/mkosi-go/mkosi/internal/pkgmgr"
 	"github.com/mkosi-go/mkosi/internal/sandbox"
 )
 
 // writeSystemFiles writes the small files that settings ask for, before the tools run that read them.
-func (m *image) writeSystemFiles(context.Context) error {
+func (m *image) writeSystemFiles(ctx context.Context) error {
 	if m.onlyAdditions() {
 		return nil
 	}
@@ -39,7 +41,7 @@ func (m *image) writeSystemFiles(context.Context) error {
 			return err
 		}
 	}
-	return errors.Join(m.linkInit(root), writeClockEpoch(root), m.writeVerityCertificate(root), m.writeMachineID(root))
+	return errors.Join(m.linkInit(root), writeClockEpoch(root), m.writeVerityCertificate(ctx, root), m.writeMachineID(root))
 }
 
 const systemdPath = "usr/lib/systemd/systemd"
@@ -100,11 +102,11 @@ func writeClockEpoch(root *os.Root) error {
 
 // writeVerityCertificate makes a systemd in the image trust what VerityKey= signs, such as extensions of the image; see
 // systemd-sysext(8).
-func (m *image) writeVerityCertificate(root *os.Root) error {
+func (m *image) writeVerityCertificate(ctx context.Context, root *os.Root) error {
 	if m.VerityCertificate == "" {
 		return nil
 	}
-	cert, err := os.ReadFile(m.VerityCertificate)
+	cert, err := m.verityCertificate(ctx)
 	if err != nil {
 		return fmt.Errorf("reading VerityCertificate=: %w", err)
 	}
@@ -113,6 +115,19 @@ func (m *image) writeVerityCertificate(root *os.Root) error {
 		return fmt.Errorf("creating %s in the image: %w", dir, err)
 	}
 	return writeFile(root, dir+"/mkosi.crt", cert, 0o644)
+}
+
+// verityCertificate returns VerityCertificate= as it is in its file, or in PEM form if it is somewhere else.
+func (m *image) verityCertificate(ctx context.Context) ([]byte, error) {
+	r := output.VerityReference(m.Image)
+	if t := m.VerityCertificateSource.Type; t == "" || t == "file" {
+		return os.ReadFile(r.Certificate)
+	}
+	cert, err := output.LoadCertificate(ctx, m.Image, r)
+	if err != nil {
+		return nil, err
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert.Raw}), nil
 }
 
 // writeMachineID writes machine-id(5). "uninitialized" makes the first boot choose one; base trees keep what they have.

@@ -52,6 +52,9 @@ func (a *app) build(ctx context.Context) (err error) {
 	if err := plan.CheckPrograms(build.Installed); err != nil {
 		return err
 	}
+	if err := plan.CheckKeys(ctx); err != nil {
+		return err
+	}
 	if session := sandbox.Current(); session.SingleUser {
 		a.ui.Warnf("", "all files of the images will belong to root: %s", session.Reason)
 	}
