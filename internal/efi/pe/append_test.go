@@ -15,7 +15,7 @@ func TestAppender(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	a, err := pe.NewAppender(f)
+	a, err := pe.NewAppender(f, bytes.NewReader(b))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -81,15 +81,16 @@ func TestAppenderRefuses(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
-		if _, err := pe.NewAppender(f); err == nil {
+		if _, err := pe.NewAppender(f, bytes.NewReader(b)); err == nil {
 			t.Errorf("%s: accepted", name)
 		}
 	}
-	f, err := parse(program())
+	b := program()
+	f, err := parse(b)
 	if err != nil {
 		t.Fatal(err)
 	}
-	a, err := pe.NewAppender(f)
+	a, err := pe.NewAppender(f, bytes.NewReader(b))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -117,6 +118,44 @@ func TestAppenderRefuses(t *testing.T) {
 	}
 }
 
+func TestAppenderSymbols(t *testing.T) {
+	const at, symbols = petest.Optional - 12, 2
+	for name, tt := range map[string]struct {
+		change func(b []byte, start int) []byte
+		drop   bool
+	}{
+		"at the end":    {func(b []byte, _ int) []byte { return b }, true},
+		"before more":   {func(b []byte, _ int) []byte { return append(b, "more"...) }, false},
+		"no symbols":    {func(b []byte, _ int) []byte { le.PutUint32(b[at+4:], 0); return b }, false},
+		"many symbols":  {func(b []byte, _ int) []byte { le.PutUint32(b[at+4:], 1<<32-1); return b }, false},
+		"in a section":  {func(b []byte, _ int) []byte { le.PutUint32(b[at:], petest.Headers); return b }, false},
+		"in the header": {func(b []byte, _ int) []byte { le.PutUint32(b[at:], 0); return b }, false},
+	} {
+		b := program()
+		start := len(b)
+		le.PutUint32(b[at:], uint32(start))
+		le.PutUint32(b[at+4:], symbols)
+		b = append(b, make([]byte, symbols*18)...)
+		b = le.AppendUint32(b, 9)
+		b = tt.change(append(b, "name\x00"...), start)
+		f, err := parse(b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		a, err := pe.NewAppender(f, bytes.NewReader(b))
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := int64(len(b))
+		if tt.drop {
+			want = int64(start)
+		}
+		if a.Kept() != want || (le.Uint64(a.Header()[at:]) == 0) != tt.drop {
+			t.Errorf("%s: %d bytes of %d were kept, symbols %x", name, a.Kept(), len(b), a.Header()[at:][:8])
+		}
+	}
+}
+
 // FuzzAppender adds sections to anything: what comes out can be read.
 func FuzzAppender(f *testing.F) {
 	f.Add(program(), uint32(5))
@@ -126,7 +165,7 @@ func FuzzAppender(f *testing.F) {
 		if err != nil {
 			return
 		}
-		a, err := pe.NewAppender(p)
+		a, err := pe.NewAppender(p, bytes.NewReader(b))
 		if err != nil {
 			return
 		}
