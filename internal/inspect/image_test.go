@@ -61,6 +61,8 @@ func (m memory) WriteAt(p []byte, off int64) (int, error) {
 	return copy(m[off:], p), nil
 }
 
+func (m memory) ReadAt(p []byte, off int64) (int, error) { return bytes.NewReader(m).ReadAt(p, off) }
+
 // files is a tree by its paths; those that end in a slash are folders.
 type files map[string]string
 

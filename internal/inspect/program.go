@@ -3,6 +3,7 @@ package inspect
 import (
 	"bytes"
 	"context"
+	"crypto"
 	"crypto/sha256"
 	"crypto/x509"
 	"errors"
@@ -13,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/mkosi-go/mkosi/internal/disk/content"
+	"github.com/mkosi-go/mkosi/internal/efi/authenticode"
 	"github.com/mkosi-go/mkosi/internal/efi/pe"
 )
 
@@ -65,7 +67,12 @@ func readProgram(f io.Reader, size int64, trusted []*x509.Certificate) (*Program
 	}
 	p := &Program{Architecture: h.Architecture(), Size: size}
 	w := newScanner(h)
-	if err := w.scan(io.MultiReader(bytes.NewReader(head), f), size); err != nil {
+	digest, digestErr := authenticode.NewDigester(h, crypto.SHA256)
+	r := io.MultiReader(bytes.NewReader(head), f)
+	if digestErr == nil {
+		r = io.TeeReader(r, digest)
+	}
+	if err := w.scan(r); err != nil {
 		return nil, err
 	}
 	for i, s := range w.sections {
@@ -82,16 +89,18 @@ func readProgram(f io.Reader, size int64, trusted []*x509.Certificate) (*Program
 			p.Release = &Release{Fields: parseRelease(text)}
 		}
 	}
-	p.Signatures = checkProgram(w.certs, w.digest.Sum(nil), trusted)
+	var sum []byte
+	if digestErr == nil {
+		sum, digestErr = digest.Sum()
+	}
+	p.Signatures = checkProgram(w.certs, sum, digestErr, trusted)
 	return p, nil
 }
 
-// scanner reads a program once, and takes the sums of its sections and the
-// digest that a signature is of on the way.
+// scanner reads a program once, and takes the sums of its sections on the way.
 type scanner struct {
 	*pe.File
 	sections []pe.Section // by their place
-	digest   hash.Hash
 	sums     []Hex
 	texts    map[string][]byte
 	certs    []byte
@@ -99,29 +108,20 @@ type scanner struct {
 
 func newScanner(f *pe.File) *scanner {
 	sections := f.InFileOrder()
-	return &scanner{File: f, sections: sections, digest: sha256.New(), sums: make([]Hex, len(sections)), texts: map[string][]byte{}}
+	return &scanner{File: f, sections: sections, sums: make([]Hex, len(sections)), texts: map[string][]byte{}}
 }
 
-// scan reads everything. The digest is that of the headers without checksum
-// and place of signatures, of the sections, and of what follows them up to the
-// signatures (Windows Authenticode Portable Executable Signature Format).
-func (w *scanner) scan(r io.Reader, size int64) error {
-	head := make([]byte, len(w.Header))
-	if _, err := io.ReadFull(r, head); err != nil {
+// scan reads everything up to the end of the signatures.
+func (w *scanner) scan(r io.Reader) error {
+	var at int64
+	skip := func(to int64) error {
+		_, err := io.CopyN(io.Discard, r, to-at)
 		return err
 	}
-	w.digest.Write(head[:w.ChecksumOffset])
-	if w.CertEntryOffset > 0 {
-		w.digest.Write(head[w.ChecksumOffset+4 : w.CertEntryOffset])
-		w.digest.Write(head[w.CertEntryOffset+8:])
-	} else {
-		w.digest.Write(head[w.ChecksumOffset+4:])
-	}
-	at := int64(len(head))
 	for i, s := range w.sections {
 		sum := sha256.New()
 		if s.Size > 0 {
-			if _, err := io.CopyN(io.Discard, r, s.Offset-at); err != nil {
+			if err := skip(s.Offset); err != nil {
 				return err
 			}
 			if err := w.section(r, s, sum); err != nil {
@@ -131,21 +131,15 @@ func (w *scanner) scan(r io.Reader, size int64) error {
 		}
 		w.sums[i] = sum.Sum(nil)
 	}
-	end := size
-	if w.Certificates.Size > 0 {
-		end = w.Certificates.Offset
+	if w.Certificates.Size == 0 {
+		return skip(w.Size)
 	}
-	if _, err := io.CopyN(w.digest, r, end-at); err != nil {
+	if err := skip(w.Certificates.Offset); err != nil {
 		return err
-	}
-	if pad := (8 - end%8) % 8; w.Certificates.Size == 0 {
-		w.digest.Write(make([]byte, pad))
 	}
 	w.certs = make([]byte, w.Certificates.Size)
-	if _, err := io.ReadFull(r, w.certs); err != nil && w.Certificates.Size > 0 {
-		return err
-	}
-	return nil
+	_, err := io.ReadFull(r, w.certs)
+	return err
 }
 
 // section reads one section, and keeps it if it is a short text.
@@ -154,7 +148,7 @@ func (w *scanner) section(r io.Reader, s pe.Section, sum hash.Hash) error {
 	case ".osrel", ".uname", ".cmdline":
 		if s.Used() <= maxText {
 			var b bytes.Buffer
-			if _, err := io.CopyN(io.MultiWriter(w.digest, sum, &b), r, s.Used()); err != nil {
+			if _, err := io.CopyN(io.MultiWriter(sum, &b), r, s.Used()); err != nil {
 				return err
 			}
 			w.texts[s.Name] = b.Bytes()
@@ -162,10 +156,10 @@ func (w *scanner) section(r io.Reader, s pe.Section, sum hash.Hash) error {
 		}
 		fallthrough
 	default:
-		if _, err := io.CopyN(io.MultiWriter(w.digest, sum), r, s.Used()); err != nil {
+		if _, err := io.CopyN(sum, r, s.Used()); err != nil {
 			return err
 		}
 	}
-	_, err := io.CopyN(w.digest, r, s.Size-s.Used())
+	_, err := io.CopyN(io.Discard, r, s.Size-s.Used())
 	return err
 }
