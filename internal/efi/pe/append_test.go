@@ -9,8 +9,9 @@ import (
 	"github.com/mkosi-go/mkosi/internal/efi/pe/petest"
 )
 
-func TestAppender(t *testing.T) {
-	b := append(program(), "behind the sections"...)
+// appender adds sections to a program that can be read.
+func appender(t *testing.T, b []byte) *pe.Appender {
+	t.Helper()
 	f, err := parse(b)
 	if err != nil {
 		t.Fatal(err)
@@ -19,6 +20,12 @@ func TestAppender(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return a
+}
+
+func TestAppender(t *testing.T) {
+	b := append(program(), "behind the sections"...)
+	a := appender(t, b)
 	add := func(name, text string, characteristics uint32) {
 		t.Helper()
 		b = append(b, make([]byte, a.Size()-int64(len(b)))...)
@@ -36,7 +43,7 @@ func TestAppender(t *testing.T) {
 	b = append(b, make([]byte, a.Size()-int64(len(b)))...)
 	le.PutUint32(b[petest.Optional+64:], 0x1234) // a checksum that will not fit
 	copy(b, a.Header())
-	f, err = parse(b)
+	f, err := parse(b)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -85,15 +92,7 @@ func TestAppenderRefuses(t *testing.T) {
 			t.Errorf("%s: accepted", name)
 		}
 	}
-	b := program()
-	f, err := parse(b)
-	if err != nil {
-		t.Fatal(err)
-	}
-	a, err := pe.NewAppender(f, bytes.NewReader(b))
-	if err != nil {
-		t.Fatal(err)
-	}
+	a := appender(t, program())
 	for name, size := range map[string]int64{"": 1, ".toolongname": 1, ".huge": 1 << 32, ".less": -1} {
 		if err := a.Add(name, size, pe.Data); err == nil {
 			t.Errorf("section %q of %d bytes was accepted", name, size)
@@ -105,7 +104,7 @@ func TestAppenderRefuses(t *testing.T) {
 		}
 	}
 	room := (petest.Headers - petest.Table) / 40
-	for i := len(f.Sections); i < room; i++ {
+	for i := len(a.Sections()); i < room; i++ {
 		if err := a.Add(".more", 1, pe.Data); err != nil {
 			t.Fatal(err)
 		}
@@ -138,14 +137,7 @@ func TestAppenderSymbols(t *testing.T) {
 		b = append(b, make([]byte, symbols*18)...)
 		b = le.AppendUint32(b, 9)
 		b = tt.change(append(b, "name\x00"...), start)
-		f, err := parse(b)
-		if err != nil {
-			t.Fatal(err)
-		}
-		a, err := pe.NewAppender(f, bytes.NewReader(b))
-		if err != nil {
-			t.Fatal(err)
-		}
+		a := appender(t, b)
 		want := int64(len(b))
 		if tt.drop {
 			want = int64(start)
