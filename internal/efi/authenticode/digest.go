@@ -43,8 +43,8 @@ type Digester struct {
 }
 
 // NewDigester returns one for a file with these headers. It is an error if bytes
-// follow the signatures, or if a megabyte lies between sections: no two programs
-// would agree about the digest.
+// follow the signatures, about which programs that take digests do not agree, or
+// if more than 1 MiB lies between sections, which is no padding.
 func NewDigester(f *pe.File, h crypto.Hash) (*Digester, error) {
 	if !h.Available() {
 		return nil, fmt.Errorf("digests of the type %s are not supported", h)
