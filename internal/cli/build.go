@@ -113,7 +113,7 @@ func (a *app) enterSession() error {
 
 // needsSession reports whether a verb works on the files of images.
 func needsSession(v config.Verb) bool {
-	return v == config.VerbBuild || v == config.VerbClean || v == config.VerbPlan || v == config.VerbShell
+	return v == config.VerbBuild || v == config.VerbClean || v == config.VerbPlan || v == config.VerbShell || v == config.VerbVM
 }
 
 // startSession returns inside the session, or if it could not be started. The kernel's word for a limit on namespaces is
