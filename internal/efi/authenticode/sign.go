@@ -118,7 +118,7 @@ func Remove(f File, size int64) (int64, error) {
 	if p.Certificates.Size == 0 {
 		return size, nil
 	}
-	if err := checkCovered(p); err != nil {
+	if err := checkEnd(p); err != nil {
 		return 0, fmt.Errorf("removing signatures: %w", err)
 	}
 	sum := checksum{at: int64(len(p.Header))}
