@@ -45,6 +45,10 @@ func (m *Machine) Run(ctx context.Context) (status int, err error) {
 	if err := r.prepare(); err != nil {
 		return 0, err
 	}
+	if m.vmspawn() {
+		status, err = r.runVmspawn()
+		return status, r.reason(ctx, err)
+	}
 	if err := r.runQEMU(); err != nil {
 		return 0, r.reason(ctx, err)
 	}
@@ -227,10 +231,11 @@ func (r *running) greet(conn net.Conn) {
 		return // QEMU says why
 	}
 	r.m.setMonitor(client)
-	if r.m.opts.Started == nil {
-		return
+	err = r.enrol(r.ctx)
+	if err == nil && r.m.opts.Started != nil {
+		err = r.m.opts.Started()
 	}
-	if err := r.m.opts.Started(); err != nil {
+	if err != nil {
 		r.end(err)
 	}
 }
