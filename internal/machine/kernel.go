@@ -63,6 +63,9 @@ func (m *Machine) runtimeArguments() []string {
 		words = append(words, m.opts.Console.Terminal.arguments("hvc0")...)
 	}
 	words = append(words, networkArguments()...)
+	if !m.kvm {
+		words = append(words, patienceArguments()...)
+	}
 	if console {
 		words = append(words, m.opts.Console.Terminal.arguments("console")...)
 		words = append(words, "console=hvc0")
@@ -89,6 +92,12 @@ func baseArguments() []string {
 // and leave the console to the guest's service manager.
 func networkArguments() []string {
 	return []string{"ip=enc0:any", "ip=enp0s1:any", "ip=enp0s2:any", "ip=host0:any", "ip=none", "loglevel=4"}
+}
+
+// patienceArguments have systemd wait longer than the minute and a half in which a processor that is emulated on a busy
+// host may not even have looked for devices.
+func patienceArguments() []string {
+	return []string{"systemd.default_timeout_start_sec=600", "systemd.default_device_timeout_sec=600"}
 }
 
 // arguments tell systemd of a terminal of the guest.

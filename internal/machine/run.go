@@ -218,6 +218,9 @@ func (r *running) runQEMU() error {
 	}
 	monitor.Close()
 	r.streams.Wait()
+	if err == nil {
+		err = context.Cause(r.ctx) // QEMU ends well when it is told to
+	}
 	if err != nil {
 		return fmt.Errorf("running the machine: %w", err)
 	}
