@@ -22,6 +22,10 @@ type CPIOOptions struct {
 	// Exclude, when set, is asked about each path, relative to the root. What
 	// it returns true for is left out; a directory with all it holds.
 	Exclude func(path string) bool
+	// Unlisted, when set, is asked about each directory that is not excluded.
+	// What it returns true for has no entry, while what it holds has: a part
+	// of a tree that is unpacked over another archive's.
+	Unlisted func(path string) bool
 }
 
 // cpioBlock is what an archive's length is padded to a multiple of.
@@ -81,7 +85,7 @@ func planCPIO(ctx context.Context, root string, o CPIOOptions) ([]record, error)
 			}
 			return nil
 		}
-		if e.Type() == unix.S_IFSOCK {
+		if e.Type() == unix.S_IFSOCK || e.IsDir() && o.Unlisted != nil && o.Unlisted(e.Path) {
 			return nil
 		}
 		entries = append(entries, e)

@@ -43,14 +43,17 @@ type image struct {
 	unmount func() error
 	// hostRelease are the os-release(5) fields of the base trees of an extension.
 	hostRelease map[string]string
+	// awaits are the jobs that make the initrds.
+	awaits []*Job
 	// failed is set before close if the image could not be built.
 	failed bool
 }
 
 // image takes one image through all steps and returns the size of its output in bytes. memory is how many bytes of
 // memory its workspace may take, 0 to put it on disk.
-func (b *Builder) image(ctx context.Context, img *config.Image, memory int64) (size int64, err error) {
-	m := &image{Image: img, b: b}
+func (b *Builder) image(ctx context.Context, job *Job, memory int64) (size int64, err error) {
+	img := job.Image
+	m := &image{Image: img, b: b, awaits: job.Awaits}
 	if m.stage, err = tree.Stage(ctx, img.OutputDir(b.Config.Dir)); err != nil {
 		return 0, err
 	}
@@ -82,7 +85,9 @@ func (b *Builder) image(ctx context.Context, img *config.Image, memory int64) (s
 		m.copyExtraTrees,
 		m.postInstall,
 		m.leaveBaseTrees,
+		m.prepareKernels,
 		m.writeSystemFiles,
+		m.installBootLoader,
 		m.runSystemTools,
 		m.applyFirstBoot,
 		m.removePackagesAndFiles,
@@ -201,6 +206,9 @@ func (m *image) writeOutput(ctx context.Context) (int64, error) {
 		OwnsRoot:     filepath.Dir(m.root) == m.stage.Path("."),
 		IgnoreOwners: m.b.session.SingleUser,
 		FileMode:     0o666 &^ os.FileMode(m.b.umask),
+	}
+	if m.bootsAnything() {
+		req.Boot = m.makeBootFiles
 	}
 	if err := os.Mkdir(req.TempDir, 0o700); err != nil {
 		return 0, err

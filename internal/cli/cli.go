@@ -72,6 +72,7 @@ func init() {
 		config.VerbSSH:           (*app).ssh,
 		config.VerbSummary:       (*app).summary,
 		config.VerbTest:          (*app).test,
+		config.VerbVM:            (*app).vm,
 	}
 }
 

@@ -92,5 +92,8 @@ func variableName(text string) (name, rest string) {
 		}
 		return "", text
 	}
-	return span(text, func(c byte) bool { return isDigit(c) || isAlpha(c) || c == '_' })
+	rest = strings.TrimLeftFunc(text, func(c rune) bool { return '0' <= c && c <= '9' || c < 0x80 && isAlpha(byte(c)) || c == '_' })
+	return text[:len(text)-len(rest)], rest
 }
+
+func isAlpha(c byte) bool { return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' }

@@ -11,6 +11,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/mkosi-go/mkosi/internal/shellwords"
+	"github.com/mkosi-go/mkosi/internal/version"
 )
 
 // The kinds of the settings table. Those of paths are in path.go.
@@ -340,10 +341,10 @@ func parseMinimumVersion(c *place, old any, text string) (any, error) {
 		c.warnings.add(w)
 		return old, nil
 	}
-	if !c.unread && compareVersions(Version, text) < 0 {
+	if !c.unread && version.Compare(Version, text) < 0 {
 		return nil, &versionError{text}
 	}
-	if o, ok := old.(string); ok && compareVersions(o, text) > 0 {
+	if o, ok := old.(string); ok && version.Compare(o, text) > 0 {
 		return o, nil
 	}
 	return text, nil

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/mkosi-go/mkosi/internal/fuzztest"
+	"github.com/mkosi-go/mkosi/internal/version"
 )
 
 // FuzzCompareVersions expects an order: of two versions one is older, or
@@ -21,9 +22,9 @@ func FuzzCompareVersions(f *testing.F) {
 	f.Fuzz(func(t *testing.T, a, b, c string) {
 		var ab, ba, bc, ac int
 		bound.Check(t, len(a+b+c), func() {
-			ab, ba, bc, ac = sign(compareVersions(a, b)), sign(compareVersions(b, a)), sign(compareVersions(b, c)), sign(compareVersions(a, c))
+			ab, ba, bc, ac = sign(version.Compare(a, b)), sign(version.Compare(b, a)), sign(version.Compare(b, c)), sign(version.Compare(a, c))
 		})
-		if ab != -ba || compareVersions(a, a) != 0 {
+		if ab != -ba || version.Compare(a, a) != 0 {
 			t.Errorf("%q and %q: %d one way and %d the other", a, b, ab, ba)
 		}
 		if ab <= 0 && bc <= 0 && ac > 0 || ab >= 0 && bc >= 0 && ac < 0 || ab == 0 && bc != ac {

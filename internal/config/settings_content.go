@@ -176,6 +176,7 @@ func contentSettings() []*Setting {
 			Help:    "log root in on the console without asking",
 			kind:    boolean,
 			NoValue: "yes",
+			built:   full,
 		},
 		{
 			Name: "MakeInitrd", Section: "Content", Scope: Local, Long: "make-initrd",

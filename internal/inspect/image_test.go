@@ -8,7 +8,6 @@ import (
 	"crypto/rand"
 	"crypto/x509"
 	"crypto/x509/pkix"
-	"encoding/binary"
 	"io"
 	"math/big"
 	"os"
@@ -25,6 +24,7 @@ import (
 	"github.com/mkosi-go/mkosi/internal/disk/gpt"
 	"github.com/mkosi-go/mkosi/internal/disk/repart"
 	"github.com/mkosi-go/mkosi/internal/disk/verity"
+	"github.com/mkosi-go/mkosi/internal/efi/pe/petest"
 )
 
 // pair is a key and its certificate.
@@ -60,6 +60,8 @@ func (m memory) WriteAt(p []byte, off int64) (int, error) {
 	}
 	return copy(m[off:], p), nil
 }
+
+func (m memory) ReadAt(p []byte, off int64) (int, error) { return bytes.NewReader(m).ReadAt(p, off) }
 
 // files is a tree by its paths; those that end in a slash are folders.
 type files map[string]string
@@ -193,32 +195,10 @@ func inspect(t testing.TB, b []byte, certs ...*x509.Certificate) *Image {
 }
 
 // testSections are what a small unified kernel image is made of.
-var testSections = []struct{ name, text string }{
-	{".osrel", "ID=test\nPRETTY_NAME=\"Test \\\"system\\\"\"\n"}, {".cmdline", "root=/dev/sda quiet\x00"},
-	{".uname", "6.1.0"}, {".linux", strings.Repeat("kernel", 1000)},
+var testSections = []petest.Section{
+	{Name: ".osrel", Text: "ID=test\nPRETTY_NAME=\"Test \\\"system\\\"\"\n"}, {Name: ".cmdline", Text: "root=/dev/sda quiet\x00"},
+	{Name: ".uname", Text: "6.1.0"}, {Name: ".linux", Text: strings.Repeat("kernel", 1000)},
 }
 
 // testImage makes a program without a signature.
-func testImage() []byte {
-	const peAt, optional, align = 64, 240, 512
-	b := make([]byte, 1024)
-	copy(b, "MZ")
-	binary.LittleEndian.PutUint32(b[60:], peAt)
-	copy(b[peAt:], "PE\x00\x00\x64\x86")
-	le.PutUint16(b[peAt+6:], uint16(len(testSections)))
-	le.PutUint16(b[peAt+20:], optional)
-	opt := b[peAt+24:]
-	le.PutUint16(opt, 0x20b)
-	le.PutUint32(opt[60:], uint32(len(b)))
-	le.PutUint32(opt[108:], 16)
-	for i, s := range testSections {
-		h := b[peAt+24+optional+40*i:]
-		copy(h, s.name)
-		le.PutUint32(h[8:], uint32(len(s.text)))
-		le.PutUint32(h[16:], uint32((len(s.text)+align-1)/align*align))
-		le.PutUint32(h[20:], uint32(len(b)))
-		b = append(b, s.text...)
-		b = append(b, make([]byte, -len(b)&(align-1))...)
-	}
-	return b
-}
+func testImage() []byte { return petest.Program(testSections...) }

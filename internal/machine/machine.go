@@ -12,12 +12,16 @@ package machine
 import (
 	"cmp"
 	"errors"
+	"fmt"
 	"io"
 	"net"
-	"strings"
+	"os"
+	"sync"
 
 	"github.com/mkosi-go/mkosi/internal/config"
 	"github.com/mkosi-go/mkosi/internal/host"
+	"github.com/mkosi-go/mkosi/internal/machine/notify"
+	"github.com/mkosi-go/mkosi/internal/machine/qmp"
 	"github.com/mkosi-go/mkosi/internal/ui"
 )
 
@@ -58,8 +62,8 @@ type Terminal struct {
 // Port is a port of the guest's virtual serial bus, /dev/virtio-ports/NAME in it. It is there whatever the guest does.
 type Port struct {
 	Name string
-	// Serve is called once, in a goroutine of its own, with this side's end. The end is closed when Serve returns, and when
-	// the machine has ended; Run waits for Serve after that.
+	// Serve is called once, in a goroutine of its own, with this side's end, which is closed when it returns. There is nothing
+	// more to read once the machine has ended; Run waits for Serve after that.
 	Serve func(conn net.Conn)
 }
 
@@ -70,20 +74,86 @@ type Forward struct {
 
 // Machine is a machine that can be run, once.
 type Machine struct {
-	img  *config.Image
-	opts Options
+	img    *config.Image
+	opts   Options
+	probes probes
 
-	image       string // path of the output
-	cid         uint32 // for VSOCK; 0 without
-	credentials []config.Credential
+	image string // path of the output
+	tools tools
+	board board
+	boot  boot
+	kvm   bool
+
+	emulator string // path of QEMU, as the sandbox sees it
+	swtpm    tpm    // without programs for a machine without TPM
+	virtiofs string // path of virtiofsd, or ""
+
+	cid   uint32   // for VSOCK; 0 without
+	vsock *os.File // the device, while cid is claimed
+
+	credentials map[string]string
+	shares      []share
 	ports       []Port
 	forwards    []Forward
+	receiver    *notify.Receiver
+	listener    notify.Listener // for the receiver, with VSOCK
+
+	mu      sync.Mutex
+	monitor *qmp.Client // of the machine, once it runs
 }
 
 // New plans a machine for an image that has been built. What is refused, all of it, is joined in the error.
-func New(img *config.Image, opts Options) (*Machine, error) {
-	m := &Machine{img: img, opts: opts, image: img.OutputPath(opts.Dir)}
-	return m, nil
+func New(img *config.Image, opts Options) (*Machine, error) { return plan(img, opts, hostProbes) }
+
+// plan is New on a host that answers probes in a certain way.
+func plan(img *config.Image, opts Options, p probes) (*Machine, error) {
+	m := &Machine{img: img, opts: opts, probes: p, image: img.OutputPath(opts.Dir)}
+	if err := m.refusals(); err != nil {
+		return nil, err
+	}
+	var err error
+	if m.board, err = boardOf(img.Architecture); err != nil {
+		return nil, err
+	}
+	if m.tools, err = newTools(img, opts.Host); err != nil {
+		return nil, err
+	}
+	if m.credentials, err = m.ownCredentials(); err != nil {
+		return nil, err
+	}
+	if err := errors.Join(m.planEmulator(), m.planBoot(), m.planTPM(), m.planShares()); err != nil {
+		return nil, err
+	}
+	// Last, since it takes something that has to be given back.
+	return m, m.planVSock()
+}
+
+// planEmulator finds QEMU and whether it can use KVM.
+func (m *Machine) planEmulator() error {
+	native := m.opts.Host.Architecture
+	names := []string{emulator(m.img.Architecture)}
+	if native == string(m.img.Architecture) {
+		names = append(names, "qemu-kvm", "qemu") // as some distributions call that of their own architecture
+	}
+	var err error
+	if m.emulator, err = m.tools.find(names...); err != nil {
+		return m.missing(softwareQEMU, err)
+	}
+	switch m.img.KVM {
+	case config.Disabled:
+	default:
+		err := m.probes.kvm()
+		if native != string(m.img.Architecture) && (native != string(config.ArchX86_64) || m.img.Architecture != config.ArchX86) {
+			err = fmt.Errorf("the machine is %s, and this host is %s", m.img.Architecture, native)
+		}
+		if err != nil && m.img.KVM == config.Enabled {
+			return &hintError{fmt.Errorf("KVM=yes, but KVM does not work: %w", err), "set KVM=auto to emulate the processor where KVM does not work"}
+		}
+		if m.kvm = err == nil; !m.kvm {
+			m.opts.UI.Infof(m.img.Image, "KVM does not work here, so the processor is emulated, which is slow (%v)", err)
+		}
+	}
+	return nil
 }
 
 // Name is the machine's name: Machine=, or the image's.
@@ -95,7 +165,7 @@ func (m *Machine) CID() uint32 { return m.cid }
 
 // AddCredential gives the guest a system credential (systemd.io/CREDENTIALS), in place of one of the same name.
 func (m *Machine) AddCredential(name, value string) {
-	m.credentials = append(m.credentials, config.Credential{Name: name, Value: value})
+	m.credentials[name] = value
 }
 
 // AddPort gives the guest a port of its virtual serial bus.
@@ -118,6 +188,3 @@ type hintError struct {
 
 func (e *hintError) Hint() string  { return e.hint }
 func (e *hintError) Unwrap() error { return e.error }
-
-// quoted keeps a comma in a value of one of QEMU's option lists.
-func quoted(value string) string { return strings.ReplaceAll(value, ",", ",,") }

@@ -111,7 +111,7 @@ func (g *globber) match(dir string, parts []string) error {
 		return err
 	}
 	for _, name := range names {
-		if !matchName(part, name) {
+		if !MatchName(part, name) {
 			continue
 		}
 		if err := g.matchPath(join(dir, name), rest); err != nil {
@@ -203,9 +203,11 @@ func absent(err error) bool {
 	return errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENOTDIR) || errors.Is(err, unix.ELOOP) || errors.Is(err, unix.ENAMETOOLONG)
 }
 
-// matchName reports whether name matches the component pattern, without
-// backtracking further than to the last star.
-func matchName(pattern, name string) bool {
+// MatchName reports whether all of name matches a pattern in which * stands for
+// any number of characters, ? for one, [a-z] and [!a-z] for one of a set. A slash
+// is a character like any other. The time grows with the product of the lengths
+// at most.
+func MatchName(pattern, name string) bool {
 	p, n := []rune(pattern), []rune(name)
 	star, mark := -1, 0
 	i, j := 0, 0
