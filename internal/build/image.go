@@ -85,7 +85,9 @@ func (b *Builder) image(ctx context.Context, job *Job, memory int64) (size int64
 		m.copyExtraTrees,
 		m.postInstall,
 		m.leaveBaseTrees,
+		m.prepareKernels,
 		m.writeSystemFiles,
+		m.installBootLoader,
 		m.runSystemTools,
 		m.applyFirstBoot,
 		m.removePackagesAndFiles,
@@ -204,6 +206,9 @@ func (m *image) writeOutput(ctx context.Context) (int64, error) {
 		OwnsRoot:     filepath.Dir(m.root) == m.stage.Path("."),
 		IgnoreOwners: m.b.session.SingleUser,
 		FileMode:     0o666 &^ os.FileMode(m.b.umask),
+	}
+	if m.bootsAnything() {
+		req.Boot = m.makeBootFiles
 	}
 	if err := os.Mkdir(req.TempDir, 0o700); err != nil {
 		return 0, err

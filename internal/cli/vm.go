@@ -33,6 +33,11 @@ func (a *app) vm(ctx context.Context) (err error) {
 	if err := m.Notify(&notify.Receiver{}); err != nil {
 		return err
 	}
+	withdraw, err := a.offer(a.cfg.Main(), m)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, withdraw()) }()
 	status, err := m.Run(ctx)
 	switch {
 	case errors.Is(context.Cause(ctx), errLeft):

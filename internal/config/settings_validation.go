@@ -69,7 +69,7 @@ func validationSettings() []*Setting {
 			Help:    "where the key for dm-verity is",
 			kind:    keySource,
 			Default: KeySource{Type: "file"},
-			built:   only("file"),
+			built:   full,
 		},
 		{
 			Name: "VerityCertificate", Section: "Validation", Scope: Universal, Long: "verity-certificate",
@@ -82,7 +82,7 @@ func validationSettings() []*Setting {
 			Help:    "where the certificate for dm-verity is",
 			kind:    certificateSource,
 			Default: KeySource{Type: "file"},
-			built:   only("file"),
+			built:   full,
 		},
 		{
 			Name: "SignExpectedPcr", Section: "Validation", Scope: Local, Long: "sign-expected-pcr",

@@ -2,6 +2,7 @@ package kernel
 
 import (
 	"context"
+	"fmt"
 	"path"
 	"slices"
 	"strings"
@@ -13,45 +14,48 @@ import (
 
 const firmwareDir = "usr/lib/firmware"
 
-// firmwareSet is the firmware of a tree.
+// firmwareSet is the firmware of a tree. Files are relative to its directory.
 type firmwareSet struct {
 	tree *rootDir
-	// names are the files without what compression adds to them, relative to
-	// the firmware directory and sorted.
-	names []string
-	// places are the directories in which the kernel looks, the first one
-	// first, relative to the firmware directory.
+	// files are all there are, links among them, in the walk's order.
+	files []string
+	// places are the directories in which the Linux kernel looks.
 	places []string
 }
 
 // readFirmware lists the firmware of a tree.
 func readFirmware(ctx context.Context, t *rootDir, version string) (*firmwareSet, error) {
 	f := &firmwareSet{tree: t, places: []string{"updates/" + version, "updates", version, "."}}
-	err := t.walk(ctx, firmwareDir, func(name string, kind uint32) error {
+	dir, err := t.realDir(firmwareDir)
+	if err != nil {
+		return nil, err
+	}
+	err = t.walk(ctx, dir, func(name string, kind uint32) error {
 		if kind == unix.S_IFREG || kind == unix.S_IFLNK {
-			f.names = append(f.names, firmwareName(strings.TrimPrefix(name, firmwareDir+"/")))
+			f.files = append(f.files, strings.TrimPrefix(name, dir+"/"))
 		}
 		return nil
 	})
-	slices.Sort(f.names)
-	f.names = slices.Compact(f.names)
-	return f, err
+	if err != nil {
+		return nil, fmt.Errorf("listing the firmware: %w", err)
+	}
+	return f, nil
 }
 
 // firmwareName takes off what compression adds to a file's name.
-func firmwareName(name string) string {
+func firmwareName(file string) string {
 	for _, ext := range firmwareExtensions[1:] {
-		if stem, ok := strings.CutSuffix(name, ext); ok {
+		if stem, ok := strings.CutSuffix(file, ext); ok {
 			return stem
 		}
 	}
-	return name
+	return file
 }
 
-// firmware returns the files of the names that modules need and of those that
-// the settings want.
+// firmware returns the paths of the firmware that modules need and of what the
+// settings want, and of the links over which it is found.
 func (s Settings) firmware(f *firmwareSet, needed []string) ([]string, error) {
-	if len(f.names) == 0 {
+	if len(f.files) == 0 {
 		return nil, nil
 	}
 	include, err := parsePatterns(s.Firmware)
@@ -62,41 +66,50 @@ func (s Settings) firmware(f *firmwareSet, needed []string) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	names := map[string]bool{}
-	for _, name := range needed {
-		for _, name := range f.find(name) {
-			names[name] = true
-		}
-	}
-	for name := range names {
-		if !chosen(include, exclude, newCandidate(name, ""), true) {
-			delete(names, name)
-		}
-	}
-	for _, name := range f.names {
-		if chosen(include, nil, newCandidate(name, ""), false) {
-			names[name] = true
-		}
-	}
-	return f.files(names)
-}
-
-// find returns the names under which firmware is there that a module asks for,
-// which may be a pattern. All the directories in which the kernel looks count:
-// which of them has the file differs once some are left out.
-func (f *firmwareSet) find(name string) []string {
-	if strings.ContainsAny(name, "*?[") {
-		var list []string
-		for _, candidate := range f.names {
-			if slices.ContainsFunc(f.places, func(dir string) bool { return matchPath(path.Join(dir, name), candidate) }) {
-				list = append(list, candidate)
+	slices.Sort(needed)
+	files := map[string]bool{}
+	for _, name := range slices.Compact(needed) {
+		for _, file := range f.find(name) {
+			if chosen(include, exclude, firmwareCandidate(file), true) {
+				files[file] = true
 			}
 		}
-		return list
 	}
+	if len(include) > 0 {
+		for _, file := range f.files {
+			if chosen(include, nil, firmwareCandidate(file), false) {
+				files[file] = true
+			}
+		}
+	}
+	return f.paths(files)
+}
+
+func firmwareCandidate(file string) candidate {
+	return candidate{normalize(firmwareName(file)), file}
+}
+
+// find returns the files, which may not be there, that a module means by a name,
+// which may be a pattern. All the directories in which the Linux kernel looks
+// count: which of them has the file differs once some are left out.
+func (f *firmwareSet) find(name string) []string {
 	var list []string
 	for _, dir := range f.places {
-		list = append(list, path.Join(dir, name))
+		name := path.Join(dir, name)
+		if strings.HasPrefix(name, "../") {
+			continue
+		}
+		if strings.ContainsAny(name, "*?[") {
+			for _, file := range f.files {
+				if matchPath(name, firmwareName(file)) {
+					list = append(list, file)
+				}
+			}
+			continue
+		}
+		for _, ext := range firmwareExtensions {
+			list = append(list, name+ext)
+		}
 	}
 	return list
 }
@@ -115,28 +128,17 @@ func matchPath(pattern, name string) bool {
 	return true
 }
 
-// files returns the sorted paths of the files of these names, and of the links
-// over which they are found.
-func (f *firmwareSet) files(names map[string]bool) ([]string, error) {
+// paths returns the sorted paths of files, as far as they are there, and of the
+// links over which they are found.
+func (f *firmwareSet) paths(files map[string]bool) ([]string, error) {
 	var list []string
-	for name := range names {
-		if !within(name) {
-			continue
+	for file := range files {
+		trail, err := f.tree.trail(path.Join(firmwareDir, file))
+		if err != nil {
+			return nil, err
 		}
-		for _, ext := range firmwareExtensions {
-			trail, err := f.tree.trail(path.Join(firmwareDir, name+ext))
-			if err != nil {
-				return nil, err
-			}
-			list = append(list, trail...)
-		}
+		list = append(list, trail...)
 	}
 	slices.Sort(list)
 	return slices.Compact(list), nil
-}
-
-// within reports whether a relative path stays below the directory that it is
-// relative to.
-func within(name string) bool {
-	return name == path.Clean(name) && !path.IsAbs(name) && name != ".." && !strings.HasPrefix(name, "../")
 }

@@ -178,7 +178,7 @@ func TestPatterns(t *testing.T) {
 		must(t, err)
 		var got []string
 		for _, name := range paths {
-			if p.matches(newCandidate(name+".ko", ".ko")) {
+			if p.matches(newModule("", name+".ko", ".ko").candidate) {
 				got = append(got, name)
 			}
 		}
@@ -205,14 +205,14 @@ func FuzzPattern(f *testing.F) {
 		bound.Check(t, len(text)+len(name), func() {
 			p, err := parsePattern(text)
 			if err == nil {
-				p.matches(newCandidate(name, ""))
+				p.matches(newModule("", name, "").candidate)
 			}
 		})
 		if name == "" || strings.ContainsAny(name, "*?[/") || name[0] == '-' || strings.HasPrefix(name, regexpPrefix) {
 			return
 		}
 		p, err := parsePattern(name)
-		if err != nil || !p.matches(newCandidate("kernel/"+name, "")) {
+		if err != nil || !p.matches(newModule("", "kernel/"+name, "").candidate) {
 			t.Errorf("%q does not find itself: %v", name, err)
 		}
 	})

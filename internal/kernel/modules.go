@@ -24,7 +24,8 @@ const (
 
 // module is a module file.
 type module struct {
-	// path is where it is, relative to the root.
+	// path is where it is, relative to the root; no directory on the way to it
+	// is a link.
 	path string
 	// candidate is its path below the kernel's directory.
 	candidate
@@ -33,10 +34,29 @@ type module struct {
 	name string
 }
 
+// moduleExtension returns the extension by which a file is a module, "" if it is
+// none.
+func moduleExtension(name string) string {
+	for _, ext := range moduleExtensions {
+		if strings.HasSuffix(name, ext) {
+			return ext
+		}
+	}
+	return ""
+}
+
+// newModule returns the module at name, which is called rel below its kernel's
+// directory.
+func newModule(name, rel, extension string) *module {
+	key := normalize(strings.TrimSuffix(rel, extension))
+	return &module{path: name, candidate: candidate{key, strings.TrimPrefix(rel, "kernel/")}, name: path.Base(key)}
+}
+
 // normalize makes names that the Linux kernel takes for the same equal.
 func normalize(name string) string { return strings.ReplaceAll(name, "_", "-") }
 
-// compressions are the extensions of compressed modules and firmware.
+// The extensions of modules and firmware that the Linux kernel or modprobe(8) can
+// load.
 var (
 	moduleExtensions   = []string{".ko", ".ko.xz", ".ko.zst", ".ko.gz"}
 	firmwareExtensions = []string{"", ".xz", ".zst"}
@@ -59,19 +79,18 @@ type moduleSet struct {
 // readModules lists the modules of a kernel.
 func readModules(ctx context.Context, t *rootDir, version string) (*moduleSet, error) {
 	s := &moduleSet{tree: t, version: version, byName: map[string][]*module{}, builtin: map[string]bool{}}
-	dir := path.Join(modulesDir, version)
-	err := t.walk(ctx, dir, func(name string, kind uint32) error {
+	dir, err := t.realDir(path.Join(modulesDir, version))
+	if err != nil {
+		return nil, err
+	}
+	err = t.walk(ctx, dir, func(name string, kind uint32) error {
 		if kind != unix.S_IFREG && kind != unix.S_IFLNK {
 			return nil
 		}
-		for _, ext := range moduleExtensions {
-			if strings.HasSuffix(name, ext) {
-				c := newCandidate(strings.TrimPrefix(name, dir+"/"), ext)
-				m := &module{path: name, candidate: c, name: path.Base(c.key)}
-				s.files = append(s.files, m)
-				s.byName[m.name] = append(s.byName[m.name], m)
-				break
-			}
+		if ext := moduleExtension(name); ext != "" {
+			m := newModule(name, strings.TrimPrefix(name, dir+"/"), ext)
+			s.files = append(s.files, m)
+			s.byName[m.name] = append(s.byName[m.name], m)
 		}
 		return nil
 	})

@@ -82,15 +82,9 @@ func parsePattern(text string) (pattern, error) {
 type candidate struct {
 	// key is its path without extensions and with dashes for underscores.
 	key string
-	// file is its path as it is, but without a first component "kernel":
-	// what regular expressions are about.
+	// file is what regular expressions are about: its path with extensions,
+	// that of a module without a first component "kernel".
 	file string
-}
-
-// newCandidate returns the candidate for a path below the directory that
-// patterns are relative to; the extension does not count.
-func newCandidate(name, extension string) candidate {
-	return candidate{normalize(strings.TrimSuffix(name, extension)), strings.TrimPrefix(name, "kernel/")}
 }
 
 // matches reports whether the pattern matches a file. A regular expression may

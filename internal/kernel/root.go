@@ -168,47 +168,64 @@ const maxLinks = 40
 // to it, each by a path without links: what a copy of a part of the tree needs
 // for the path to lead there. It returns nothing when it leads to no file.
 func (t *rootDir) trail(name string) ([]string, error) {
-	var list []string
+	at, links, kind, err := t.resolve(name)
+	if err != nil || kind != unix.S_IFREG {
+		return nil, err
+	}
+	return append(links, at), nil
+}
+
+// realDir returns the path without links of a directory; one that is not there
+// keeps its name.
+func (t *rootDir) realDir(name string) (string, error) {
+	at, _, kind, err := t.resolve(name)
+	if err != nil || kind != unix.S_IFDIR {
+		return name, err
+	}
+	return at, nil
+}
+
+// resolve follows the links of a path and returns where it leads to, over which
+// links, and the type of what is there: zero for nothing.
+func (t *rootDir) resolve(name string) (at string, links []string, kind uint32, err error) {
 	rest := strings.Split(name, "/")
-	at, links := "", 0
+	kind = unix.S_IFDIR
 	for len(rest) > 0 {
 		part := rest[0]
 		rest = rest[1:]
-		switch part {
-		case "", ".":
+		if part == "" || part == "." {
 			continue
-		case "..":
+		}
+		if kind != unix.S_IFDIR {
+			return at, links, 0, nil
+		}
+		if part == ".." {
 			at = path.Dir("/" + at)[1:]
 			continue
 		}
 		next := path.Join(at, part)
 		st, err := t.stat(next, unix.O_NOFOLLOW)
 		if err != nil {
-			return nil, err
+			return at, links, 0, err
 		}
-		switch {
-		case st.Mode&unix.S_IFMT == unix.S_IFLNK:
-			target, err := t.readlink(next)
-			if err != nil {
-				return nil, err
-			}
-			if links++; links > maxLinks {
-				return nil, nil
-			}
-			list = append(list, next)
-			if path.IsAbs(target) {
-				at = ""
-			}
-			rest = append(strings.Split(target, "/"), rest...)
-		case st.Mode&unix.S_IFMT == unix.S_IFDIR && len(rest) > 0:
-			at = next
-		case st.Mode&unix.S_IFMT == unix.S_IFREG && len(rest) == 0:
-			return append(list, next), nil
-		default:
-			return nil, nil
+		if st.Mode&unix.S_IFMT != unix.S_IFLNK {
+			at, kind = next, st.Mode&unix.S_IFMT
+			continue
 		}
+		target, err := t.readlink(next)
+		if err != nil {
+			return at, links, 0, err
+		}
+		links = append(links, next)
+		if len(links) > maxLinks {
+			return at, links, 0, nil
+		}
+		if path.IsAbs(target) {
+			at = ""
+		}
+		rest = append(strings.Split(target, "/"), rest...)
 	}
-	return nil, nil
+	return at, links, kind, nil
 }
 
 func (t *rootDir) readlink(name string) (string, error) {

@@ -99,7 +99,7 @@ func selectFrom(ctx context.Context, t *rootDir, k Kernel, s Settings) (sel Sele
 		return sel, err
 	}
 	needed := set.firmware
-	if len(wanted) < len(set.files) || len(fw.names) > 0 {
+	if len(wanted) < len(set.files) || len(fw.files) > 0 {
 		c := closure{set: set, seen: map[*module]bool{}}
 		if err := c.run(ctx, wanted); err != nil {
 			return sel, err

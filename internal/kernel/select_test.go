@@ -104,6 +104,8 @@ func TestSelect(t *testing.T) {
 			"M/kernel/fs/xfs/xfs.ko M/kernel/lib/libx.ko F/fw/a.bin"},
 		"old exclusion of firmware": {Settings{Modules: []string{"brd"}, Firmware: []string{"re:unus"}, FirmwareExclude: []string{"re:fw/", "re:unused"}},
 			"M/kernel/drivers/block/brd.ko.xz F/fw/unused.bin"},
+		"regular expressions of firmware": {Settings{Modules: []string{"brd"}, Firmware: []string{`re:c2.bin.xz$`, "re:^fw/realdir/e", "re:^usr", "re:^deep", "re:^fw/deep/d.bin$"}},
+			"M/kernel/drivers/block/brd.ko.xz F/fw/deep/c2.bin.xz F/fw/realdir/e.bin F/fw/deep/d.bin " + builtin},
 		"links to nowhere": {Settings{Modules: []string{"brd"}, Firmware: []string{"nowhere.bin", "round"}}, "M/kernel/drivers/block/brd.ko.xz " + builtin},
 	} {
 		sel, err := Select(t.Context(), root, Kernel{Version: "6.12.1-x"}, test.s)

@@ -7,7 +7,9 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/rsa"
+	"crypto/x509"
 	"encoding/hex"
+	"encoding/pem"
 	"maps"
 	"slices"
 	"strings"
@@ -165,6 +167,29 @@ func TestSign(t *testing.T) {
 	}
 	if _, err := testImage(t).Policies(Options{Banks: Banks()}); err == nil {
 		t.Error("policies without a key")
+	}
+}
+
+// TestFingerprint compares with what systemd-measure names keys by.
+func TestFingerprint(t *testing.T) {
+	for text, want := range map[string]string{
+		"-----BEGIN PUBLIC KEY-----\nMFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEDq7pc+NstlrflIlja9Digt8PzOXI\nCqmrtItSOHPAjThgo8yuqW9F37JD/Cg6CtSI/uTN5KWVcdVSrikh26CSVg==\n-----END PUBLIC KEY-----\n": "844dac4fc5e1ab0039a0e177932f95e4b45068a5949b319367d1ec3fec98a383",
+		"-----BEGIN PUBLIC KEY-----\nMIIBIjANBgkqhkiG9w0BAQEFAAOCAQ8AMIIBCgKCAQEAyLwrwVZDsFyWAH6WEO4l\nOa1Ei53V+DN0I4AtVrq/TpIb5bcT8dDWPSDEEfAbTnCz8haLcaMMJLP3Y3gwj5mO\nG1B1lRmrTp+StvMg9jmCwftGBP9Y0p11BOpRQVMkItvev3WJW7kKuq9u4AU8PqD3\n3rHySJtu47gVPJ5Tv8Hc42WuvSDGjFn6qHFnic29koFUrlBCJ0WOPI1DYPT6pjeU\nPpiI04z/cBuIW61mK66bcv+tXviEK7719yQ0Z5Voqpn2NHladJxGj/RLXLH8S1hd\nWDoFHCO1Hx6V2dMfB9MuHGM/7QwCk/4LXETCcqAys8LPcq3iyjOii092C47i6kFt\nFQIDAQAB\n-----END PUBLIC KEY-----\n": "672e7b32f6777595a4a903ba47107b42c8cceafa4d440924e0b8208a5ce5f858",
+	} {
+		block, _ := pem.Decode([]byte(text))
+		if block == nil {
+			t.Fatalf("no key in %q", text)
+		}
+		key, err := x509.ParsePKIXPublicKey(block.Bytes)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := Fingerprint(key); err != nil || hex.EncodeToString(got) != want {
+			t.Errorf("%x, want %s: %v", got, want, err)
+		}
+		if back, err := PublicKeyPEM(key); err != nil || back != text {
+			t.Errorf("%q, want %q: %v", back, text, err)
+		}
 	}
 }
 

@@ -57,14 +57,22 @@ func policyDigest(bank Bank, value []byte) []byte {
 	return digest[:]
 }
 
-// Fingerprint is what a policy names a public key by: the SHA-256 digest of its
-// SubjectPublicKeyInfo.
+// Fingerprint is what a policy names a public key by: the SHA-256 digest of an
+// RSA key as PKCS#1 encodes it, or of the uncompressed point of an elliptic one.
 func Fingerprint(key crypto.PublicKey) ([]byte, error) {
-	der, err := x509.MarshalPKIXPublicKey(key)
-	if err != nil {
-		return nil, fmt.Errorf("encoding the public key of policies: %w", err)
+	var b []byte
+	switch key := key.(type) {
+	case *rsa.PublicKey:
+		b = x509.MarshalPKCS1PublicKey(key)
+	case *ecdsa.PublicKey:
+		var err error
+		if b, err = key.Bytes(); err != nil {
+			return nil, fmt.Errorf("encoding the public key of policies: %w", err)
+		}
+	default:
+		return nil, fmt.Errorf("policies cannot be approved by a key of type %T: a TPM knows RSA and elliptic curves", key)
 	}
-	digest := sha256.Sum256(der)
+	digest := sha256.Sum256(b)
 	return digest[:], nil
 }
 
@@ -101,13 +109,11 @@ func (o Options) Public() (crypto.PublicKey, error) {
 	if o.Key != nil {
 		key = o.Key.Public()
 	}
-	switch key.(type) {
-	case *rsa.PublicKey, *ecdsa.PublicKey:
-		return key, nil
-	case nil:
+	if key == nil {
 		return nil, errors.New("policies need a key that approves them")
 	}
-	return nil, fmt.Errorf("policies cannot be approved by a key of type %T: a TPM knows RSA and elliptic curves", key)
+	_, err := Fingerprint(key)
+	return key, err
 }
 
 // Policies returns the policies for the values that booting the image leaves.
@@ -179,7 +185,6 @@ func (p Policy) Verify(key crypto.PublicKey) error {
 		if !ecdsa.VerifyASN1(key, digest[:], p.Signature) {
 			return errors.New("the signature of the policy does not fit")
 		}
-		return nil
 	}
-	return fmt.Errorf("policies cannot be approved by a key of type %T", key)
+	return nil
 }
