@@ -87,6 +87,7 @@ type Machine struct {
 	emulator string // path of QEMU or systemd-vmspawn, as the sandbox sees it
 	swtpm    tpm    // without programs for a machine without TPM
 	virtiofs string // path of virtiofsd, or ""
+	journal  string // path of systemd-journal-remote, or ""
 
 	cid   uint32   // for VSOCK; 0 without
 	vsock *os.File // the device, while cid is claimed
@@ -127,7 +128,7 @@ func plan(img *config.Image, opts Options, p probes) (*Machine, error) {
 	if m.vmspawn() {
 		return m, errors.Join(m.planVmspawn(), m.planShares(), m.planRegistration())
 	}
-	if err := errors.Join(m.planEmulator(), m.planBoot(), m.planTPM(), m.planShares(), m.planRegistration(), m.checkDisk()); err != nil {
+	if err := errors.Join(m.planEmulator(), m.planBoot(), m.planTPM(), m.planShares(), m.planJournal(), m.planRegistration(), m.checkDisk()); err != nil {
 		return nil, err
 	}
 	// Last, since it takes something that has to be given back.

@@ -180,11 +180,15 @@ func TestVSockIdentifiers(t *testing.T) {
 		t.Errorf("a number that is taken: %v after %v", err, claimed)
 	}
 	first := true
-	m, err := claim(config.VSockCIDAuto, func(uint32) bool { taken := first; first = false; return taken })
+	m, err := claim(config.VSockCIDAuto, func(uint32) bool { was := first; first = false; return was })
 	if err != nil || len(claimed) != 2 || m.CID() != claimed[1] || m.CID() < firstCID {
 		t.Errorf("the second random one: %v, claimed %v", err, claimed)
 	}
-	if _, err := claim(config.VSockCIDHash, func(uint32) bool { return true }); !errors.Is(err, unix.EADDRINUSE) || len(claimed) != attempts || claimed[1] != claimed[0]+1 {
+	taken := func(uint32) bool { return true }
+	if _, err := claim(config.VSockCIDHash, taken); !errors.Is(err, unix.EADDRINUSE) || len(claimed) != 1 || claimed[0] < firstCID {
+		t.Errorf("that of the path is taken: %v after %v", err, claimed)
+	}
+	if _, err := claim(config.VSockCIDAuto, taken); !errors.Is(err, unix.EADDRINUSE) || len(claimed) != attempts {
 		t.Errorf("all are taken: %v after %d", err, len(claimed))
 	}
 }

@@ -59,6 +59,9 @@ func (m *Machine) Run(ctx context.Context) (status int, err error) {
 
 // prepare makes everything that QEMU needs, in an order in which the cheap and the refusals come first.
 func (r *running) prepare() error {
+	if r.m.vmspawn() && len(r.m.ports) > 0 {
+		return fmt.Errorf("systemd-vmspawn cannot give the machine the port %s of its virtual serial bus", r.m.ports[0].Name)
+	}
 	if err := r.lockImage(); err != nil {
 		return err
 	}
@@ -169,6 +172,9 @@ func (r *running) channel() (fd int, conn net.Conn, err error) {
 
 // openPorts serves the ports of the virtual serial bus until the machine has ended.
 func (r *running) openPorts() error {
+	if r.m.journal != "" {
+		r.m.AddPort(Port{Name: journalPort, Serve: r.writeJournal})
+	}
 	for _, p := range r.m.ports {
 		fd, conn, err := r.channel()
 		if err != nil {
