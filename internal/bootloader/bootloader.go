@@ -9,6 +9,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 )
 
 // Options are what the boot loaders of one image have in common.
@@ -17,6 +18,8 @@ type Options struct {
 	Root string
 	// Architecture is that of the image as EFI file names have it, such as "x64".
 	Architecture string
+	// Shim says that [InstallShim] puts shim where the firmware looks, and the boot loader goes where shim looks.
+	Shim bool
 	// Sign returns an EFI program with a signature for Secure Boot added. It is nil unless programs that are not signed
 	// yet are to be signed.
 	Sign func(ctx context.Context, program []byte) ([]byte, error)
@@ -51,12 +54,24 @@ func (e *Missing) Error() string {
 // maxProgram is more than any boot loader has, in bytes. Their programs are read into memory to be signed.
 const maxProgram = 64 << 20
 
+// bootDir is the directory of a tree that becomes the one where firmware looks on a disk that it knows nothing about, see
+// the UEFI specification, section 3.5.1.1.
+const bootDir = "efi/EFI/BOOT/"
+
 // errNoEFI is what an architecture gets that has no EFI firmware.
 var errNoEFI = errors.New("there is no EFI firmware for the image's architecture: set Bootloader=none")
 
-// removableName is the name that firmware looks for on a disk that it knows nothing about, see the UEFI specification,
-// section 3.5.1.1.
-func (o Options) removableName() string { return "BOOT" + upper(o.Architecture) + ".EFI" }
+// removableName is the name that firmware looks for in that directory.
+func (o Options) removableName() string { return "BOOT" + strings.ToUpper(o.Architecture) + ".EFI" }
+
+// firstProgram is the path of the first program that is not shim. shim takes what it starts for grub, and takes small
+// letters for capitals.
+func (o Options) firstProgram() string {
+	if o.Shim {
+		return bootDir + "grub" + o.Architecture + ".EFI"
+	}
+	return bootDir + o.removableName()
+}
 
 // open opens the tree, for a boot loader that is an EFI program.
 func (o Options) open() (*image, error) {
@@ -66,14 +81,37 @@ func (o Options) open() (*image, error) {
 	return openImage(o.Root)
 }
 
-// sign signs a program if that is wanted.
-func (o Options) sign(ctx context.Context, name string, program []byte) ([]byte, error) {
+// install puts a program of the tree into another place of it, signed if that is wanted. Only one of at most limit bytes
+// is signed.
+func (o Options) install(ctx context.Context, i *image, from, to string, limit int64) error {
 	if o.Sign == nil {
-		return program, nil
+		return i.copy(ctx, from, to)
+	}
+	signed, err := o.sign(ctx, i, from, limit)
+	if err != nil {
+		return err
+	}
+	return i.write(to, signed, 0o644)
+}
+
+// sign returns a program of the tree, of at most limit bytes, with a signature.
+func (o Options) sign(ctx context.Context, i *image, name string, limit int64) ([]byte, error) {
+	program, err := i.read(name, limit)
+	if err != nil {
+		return nil, err
 	}
 	signed, err := o.Sign(ctx, program)
 	if err != nil {
 		return nil, fmt.Errorf("signing /%s of the image: %w", name, err)
 	}
 	return signed, nil
+}
+
+// expand puts the architecture into patterns.
+func (o Options) expand(patterns []string) []string {
+	expanded := make([]string, len(patterns))
+	for n, p := range patterns {
+		expanded[n] = strings.ReplaceAll(p, "EFI.efi", o.Architecture+".efi")
+	}
+	return expanded
 }

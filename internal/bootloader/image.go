@@ -114,6 +114,35 @@ func (i *image) list(dir string) ([]string, error) {
 	return names, nil
 }
 
+// find returns the regular files that match a pattern, for the first pattern with any: paths in which "*" stands for all
+// of one name.
+func (i *image) find(patterns []string) ([]string, error) {
+	for _, p := range patterns {
+		found := []string{""}
+		for part := range strings.SplitSeq(p, "/") {
+			var next []string
+			for _, dir := range found {
+				names := []string{part}
+				if part == "*" {
+					var err error
+					if names, err = i.list(dir); err != nil {
+						return nil, err
+					}
+				}
+				for _, name := range names {
+					next = append(next, path.Join(dir, name))
+				}
+			}
+			found = next
+		}
+		found = slices.DeleteFunc(found, func(name string) bool { return !i.isFile(name) })
+		if len(found) > 0 {
+			return found, nil
+		}
+	}
+	return nil, nil
+}
+
 // mkdir makes a directory and its parents, with mode 0755, unless they exist.
 func (i *image) mkdir(name string) error {
 	fd, err := tree.MkdirIn(i.fd(), name)
@@ -121,6 +150,26 @@ func (i *image) mkdir(name string) error {
 		return fmt.Errorf("in the image: %w", err)
 	}
 	return unix.Close(fd)
+}
+
+// mkdirPrivate makes a directory and its parents for the owner alone, unless they exist.
+func (i *image) mkdirPrivate(name string) error {
+	dir := ""
+	for part := range strings.SplitSeq(name, "/") {
+		dir = path.Join(dir, part)
+		if i.exists(dir) {
+			continue
+		}
+		fd, err := tree.MkdirIn(i.fd(), dir)
+		if err != nil {
+			return fmt.Errorf("in the image: %w", err)
+		}
+		err = unix.Chmod(fmt.Sprintf("/proc/self/fd/%d", fd), 0o700)
+		if err := errors.Join(err, unix.Close(fd)); err != nil {
+			return fmt.Errorf("making directory /%s of the image: %w", dir, err)
+		}
+	}
+	return nil
 }
 
 // write replaces a file, whatever it was before: a link is replaced, not followed. Its directory is made if necessary.
@@ -146,12 +195,12 @@ func (i *image) copy(ctx context.Context, from, to string) error {
 		return err
 	}
 	defer in.Close()
-	return i.copyFile(ctx, in, fi, to)
+	return i.copyFile(ctx, in, fi, to, 0o644)
 }
 
 // copyFile is copy for a file that lies anywhere.
-func (i *image) copyFile(ctx context.Context, in *os.File, fi fs.FileInfo, to string) error {
-	return i.replace(to, 0o644, func(out *os.File) error {
+func (i *image) copyFile(ctx context.Context, in *os.File, fi fs.FileInfo, to string, mode uint32) error {
+	return i.replace(to, mode, func(out *os.File) error {
 		if err := out.Truncate(fi.Size()); err != nil {
 			return err
 		}
@@ -194,5 +243,3 @@ func (i *image) replace(name string, mode uint32, fill func(*os.File) error) (er
 	}
 	return nil
 }
-
-func upper(s string) string { return strings.ToUpper(s) }

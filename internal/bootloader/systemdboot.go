@@ -23,8 +23,8 @@ type SystemdBoot struct {
 
 // InstallSystemdBoot puts systemd-boot(7) from /usr/lib/systemd/boot/efi of the tree into its /efi, under its own name
 // and under the one that firmware looks for, for every architecture that is there; and what it reads: loader.conf in
-// /efi, and directories for boot loader entries in /boot. With Sign, a signed copy is left beside every program that has
-// none, for the systemd-boot-update.service of the image to take. loader.conf is left alone if there is one.
+// /efi, and directories for boot loader entries in /boot. With Sign, signed copies are left beside the programs, where
+// systemd-boot-update.service of the image finds them. Configuration that is there is left alone.
 //
 // This is what bootctl(1) does with --root=. As there, no random seed is written: one seed in all copies of an image is a
 // secret to nobody. systemd-boot-random-seed.service of the booted system makes one of its own.
@@ -61,7 +61,11 @@ func InstallSystemdBoot(ctx context.Context, o SystemdBoot) error {
 		if !ok {
 			continue
 		}
-		if err := i.copy(ctx, from, "efi/EFI/BOOT/"+Options{Architecture: arch}.removableName()); err != nil {
+		to := bootDir + Options{Architecture: arch}.removableName()
+		if arch == o.Architecture {
+			to = o.firstProgram()
+		}
+		if err := i.copy(ctx, from, to); err != nil {
 			return err
 		}
 	}
@@ -95,21 +99,17 @@ func (o SystemdBoot) systemdBoot(i *image) (map[string]string, error) {
 		"add the package that has it: systemd-boot-efi of Debian and Ubuntu, systemd-boot of Fedora and openSUSE, systemd of Arch Linux; or set Bootable=no"}
 }
 
-// signSystemdBoot makes the signed copies that are missing.
+// signSystemdBoot makes signed copies of all programs that come unsigned too, in place of older ones.
 func (o SystemdBoot) signSystemdBoot(ctx context.Context, i *image, programs map[string]string) error {
-	if o.Sign == nil {
+	if o.Sign == nil || o.Signed {
 		return nil
 	}
 	for _, name := range slices.Sorted(maps.Keys(programs)) {
-		if programs[name] != name {
-			continue
-		}
 		from := systemdBootDir + "/" + name
-		program, err := i.read(from, maxProgram)
-		if err != nil {
-			return err
+		if !i.isFile(from) {
+			continue // there is only somebody else's signed one
 		}
-		signed, err := o.sign(ctx, from, program)
+		signed, err := o.sign(ctx, i, from, maxProgram)
 		if err != nil {
 			return err
 		}

@@ -67,7 +67,9 @@ func TestInstallSystemdBoot(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	want["efi/EFI/BOOT/BOOTX64.EFI"], want["efi/EFI/systemd/systemd-bootx64.efi"] = "signed x64", "signed x64"
+	for _, arch := range []string{"x64", "ia32"} {
+		want["efi/EFI/BOOT/BOOT"+strings.ToUpper(arch)+".EFI"], want["efi/EFI/systemd/systemd-boot"+arch+".efi"] = "signed "+arch, "signed "+arch
+	}
 	if err := InstallSystemdBoot(t.Context(), o); err != nil {
 		t.Fatal(err)
 	}

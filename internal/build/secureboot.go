@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/mkosi-go/mkosi/internal/efi/authenticode"
@@ -105,7 +106,7 @@ func (m *image) enrolments(ctx context.Context) (map[string][]byte, error) {
 	}
 	files := map[string][]byte{}
 	for _, u := range updates {
-		files[u.Name] = u.Update
+		files[strings.TrimSuffix(u.Name, ".auth")] = u.Update
 	}
 	return files, nil
 }

@@ -3,24 +3,20 @@ package authenticode
 import (
 	"bytes"
 	"crypto"
-	"crypto/rand"
-	"crypto/rsa"
 	"crypto/sha256"
 	"crypto/x509"
-	"crypto/x509/pkix"
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"io"
-	"math/big"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/mkosi-go/mkosi/internal/efi/pe"
 	"github.com/mkosi-go/mkosi/internal/efi/pe/petest"
 	"github.com/mkosi-go/mkosi/internal/fuzztest"
 	"github.com/mkosi-go/mkosi/internal/keys"
+	"github.com/mkosi-go/mkosi/internal/keys/keystest"
 )
 
 var le = binary.LittleEndian
@@ -78,25 +74,12 @@ func (m memory) put(at int, n uint32) memory {
 }
 
 type pair struct {
-	key  *rsa.PrivateKey
+	key  crypto.Signer
 	cert *x509.Certificate
 }
 
 func newPair(t testing.TB, name string) pair {
-	t.Helper()
-	key, err := rsa.GenerateKey(rand.Reader, 2048)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(7), Subject: pkix.Name{CommonName: name}, NotAfter: time.Unix(4e9, 0)}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	cert, err := x509.ParseCertificate(der)
-	if err != nil {
-		t.Fatal(err)
-	}
+	key, cert := keystest.Pair(t, name)
 	return pair{key, cert}
 }
 
