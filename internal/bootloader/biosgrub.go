@@ -81,8 +81,7 @@ func MakeBootSector(ctx context.Context, o Grub) (*BootSector, error) {
 	if err != nil {
 		return nil, err
 	}
-	o.Sign = nil // this firmware knows no signatures
-	core, err := o.mkimage(ctx, i, dir, platform, "biosdisk")
+	core, err := o.mkimage(ctx, i, dir, platform, "", "biosdisk")
 	if err != nil {
 		return nil, err
 	}

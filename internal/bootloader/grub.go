@@ -67,8 +67,8 @@ func findGrub(i *image, platform string) (string, error) {
 }
 
 // mkimage returns a grub for a platform, made from modules in a directory of the tree with grub-mkimage(1): the image's
-// own, which fits them, or else this machine's.
-func (o Grub) mkimage(ctx context.Context, i *image, dir, platform string, modules ...string) ([]byte, error) {
+// own, which fits them, or else this machine's. sbat is the path of a file in the tree for shim, or "".
+func (o Grub) mkimage(ctx context.Context, i *image, dir, platform, sbat string, modules ...string) ([]byte, error) {
 	early, err := memoryFile("grub-early.cfg", grubEarly)
 	if err != nil {
 		return nil, err
@@ -82,9 +82,10 @@ func (o Grub) mkimage(ctx context.Context, i *image, dir, platform string, modul
 	defer made.Close()
 	run := func(run program.RunFunc, name, root string) error {
 		args := []string{name, "--directory=" + root + "/" + dir, "--config=/proc/self/fd/0", "--prefix=" + grubPrefix, "--format=" + platform}
-		if o.Sign == nil {
-			// Without shim there is nobody to ask whether a kernel may run.
-			args = append(args, "--disable-shim-lock")
+		if sbat != "" {
+			args = append(args, "--sbat="+root+"/"+sbat)
+		} else {
+			args = append(args, "--disable-shim-lock") // there is nobody to ask whether a kernel may run
 		}
 		args = append(append(args, grubModules...), modules...)
 		return run(ctx, program.Command{Args: args, Stdin: early, Stdout: made})

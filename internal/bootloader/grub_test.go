@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/mkosi-go/mkosi/internal/disk/program"
+	"github.com/mkosi-go/mkosi/internal/efi/pe/petest"
 )
 
 // fakeMkimage is a grub-mkimage that writes its arguments and its configuration.
@@ -159,4 +160,48 @@ menuentry "to\"k\$-1.0" {
 		}
 		sameFiles(t, readTree(t, root, "."), map[string]string{"efi/grub/grub.cfg": "set timeout=0\n" + tt.want})
 	}
+}
+
+// shim starts no grub without the section .sbat, which is taken from a grub that the distribution has built.
+func TestInstallGrubEFIBehindShim(t *testing.T) {
+	o := grubTree(t)
+	o.Shim, o.Sign = true, fakeSign
+	o.RunInImage = nil
+	sbat := ""
+	o.Run = func(_ context.Context, c program.Command) error {
+		for _, arg := range c.Args {
+			if path, ok := strings.CutPrefix(arg, "--sbat="); ok {
+				b, err := os.ReadFile(path)
+				sbat = string(b)
+				return err
+			}
+		}
+		return errors.New("there is no option --sbat")
+	}
+	isMissing(t, InstallGrubEFI(t.Context(), o), "/usr/lib/grub/x86_64-efi/monolithic/grubx64.efi", "ShimBootloader=none")
+	built := o.Root + "/usr/lib/grub/x86_64-efi/monolithic"
+	if err := os.Mkdir(built, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for content, want := range map[string]string{
+		"no program": "/usr/lib/grub/x86_64-efi/monolithic/grubx64.efi",
+		string(petest.Program(petest.Section{Name: ".text", Text: "x"})):              "no section .sbat",
+		string(petest.Program(petest.Section{Name: ".sbat", Text: "sbat,1\ngrub,7"})): "",
+	} {
+		if err := os.WriteFile(built+"/grubx64.efi", []byte(content), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		err := InstallGrubEFI(t.Context(), o)
+		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+			t.Errorf("got %v, want %q", err, want)
+		}
+	}
+	if sbat != "sbat,1\ngrub,7" {
+		t.Errorf("grub-mkimage got %q", sbat)
+	}
+	sameFiles(t, readTree(t, o.Root, "efi"), map[string]string{
+		bootDir + "grubx64.EFI":      "signed ",
+		"efi/EFI/debian/grub.cfg":    "configfile /grub/grub.cfg\n",
+		"efi/grub/fonts/unicode.pf2": "font",
+	})
 }

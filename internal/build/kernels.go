@@ -132,6 +132,32 @@ func (m *image) modulesInitrd(ctx context.Context, k kernel.Kernel) (file string
 	return file, err
 }
 
+// microcodeInitrd writes the initrd with the microcode of the image and returns its path, "" if there is none.
+func (m *image) microcodeInitrd(ctx context.Context) (file string, err error) {
+	var cpu *kernel.CPU
+	if m.MicrocodeHost {
+		text, err := os.ReadFile("/proc/cpuinfo")
+		if err != nil {
+			return "", fmt.Errorf("finding the microcode for this machine: %w", err)
+		}
+		c, ok := kernel.ParseCPUInfo(string(text))
+		if !ok {
+			return "", nil
+		}
+		cpu = &c
+	}
+	file = filepath.Join(m.work, "microcode.initrd")
+	f, err := os.OpenFile(file, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return "", err
+	}
+	found, err := kernel.WriteMicrocode(ctx, f, m.root, cpu, m.epoch())
+	if err := errors.Join(err, f.Close()); err != nil || !found {
+		return "", err
+	}
+	return file, nil
+}
+
 // initrdLevel is the level of zstd for initrds that are made anew in every build.
 const initrdLevel = 3
 
