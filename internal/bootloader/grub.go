@@ -82,10 +82,11 @@ func (o Grub) mkimage(ctx context.Context, i *image, dir, platform, sbat string,
 	defer made.Close()
 	run := func(run program.RunFunc, name, root string) error {
 		args := []string{name, "--directory=" + root + "/" + dir, "--config=/proc/self/fd/0", "--prefix=" + grubPrefix, "--format=" + platform}
+		if !o.Shim {
+			args = append(args, "--disable-shim-lock") // there is nobody to ask whether a kernel may run
+		}
 		if sbat != "" {
 			args = append(args, "--sbat="+root+"/"+sbat)
-		} else {
-			args = append(args, "--disable-shim-lock") // there is nobody to ask whether a kernel may run
 		}
 		args = append(append(args, grubModules...), modules...)
 		return run(ctx, program.Command{Args: args, Stdin: early, Stdout: made})

@@ -162,11 +162,18 @@ menuentry "to\"k\$-1.0" {
 	}
 }
 
-// shim starts no grub without the section .sbat, which is taken from a grub that the distribution has built.
+// With Secure Boot, shim starts no grub without the section .sbat, which is taken from a grub that the distribution has
+// built.
 func TestInstallGrubEFIBehindShim(t *testing.T) {
 	o := grubTree(t)
-	o.Shim, o.Sign = true, fakeSign
-	o.RunInImage = nil
+	o.Shim, o.RunInImage, o.Run = true, nil, fakeMkimage
+	if err := InstallGrubEFI(t.Context(), o); err != nil {
+		t.Fatal(err)
+	}
+	if made := readTree(t, o.Root, "efi")[bootDir+"grubx64.EFI"]; !strings.Contains(made, "--format=x86_64-efi cat ") {
+		t.Errorf("without Secure Boot, grub is made with %s", made)
+	}
+	o.Sign = fakeSign
 	sbat := ""
 	o.Run = func(_ context.Context, c program.Command) error {
 		for _, arg := range c.Args {
