@@ -7,10 +7,13 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/mkosi-go/mkosi/internal/archive"
+	"github.com/mkosi-go/mkosi/internal/host"
 	"github.com/mkosi-go/mkosi/internal/kernel"
+	"github.com/mkosi-go/mkosi/internal/pkgmgr"
 )
 
 // prepareKernels puts the kernels of the tree where they are looked for, takes out the modules and the firmware that
@@ -22,24 +25,60 @@ func (m *image) prepareKernels(ctx context.Context) error {
 	if _, err := kernel.GatherImages(ctx, m.root); err != nil {
 		return err
 	}
-	return m.indexModules(ctx)
-}
-
-// indexModules makes the indexes by which modules are found, with the image's own depmod(8).
-func (m *image) indexModules(ctx context.Context) error {
-	versions, err := kernel.Versions(m.root)
+	changed, err := m.removeModules(ctx)
 	if err != nil {
 		return err
 	}
-	for _, v := range versions {
-		err := m.step("indexing the modules of kernel "+v, func() error {
-			return m.runInImage(ctx, []string{"depmod", "--all", v})
-		})
-		if err != nil {
+	stale, err := kernel.StaleIndexes(ctx, m.root)
+	if err != nil {
+		return err
+	}
+	for _, v := range stale {
+		if !slices.Contains(changed, v) {
+			changed = append(changed, v)
+		}
+	}
+	for _, v := range changed {
+		if err := m.step("indexing the modules of kernel "+v, func() error { return m.indexModules(ctx, v) }); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// removeModules removes the modules and firmware that settings do not want, and returns the kernels that lost any.
+func (m *image) removeModules(ctx context.Context) (versions []string, err error) {
+	settings := m.moduleSettings()
+	if !settings.Any() {
+		return nil, nil
+	}
+	err = m.step("removing kernel modules and firmware", func() error {
+		filtered, err := kernel.FilterTree(ctx, m.root, settings)
+		for _, text := range filtered.Missing {
+			m.b.UI.Debugf(m.Image.Image, "%s", text)
+		}
+		versions = filtered.Versions
+		return err
+	})
+	return versions, err
+}
+
+// indexModules makes the indexes by which the modules of a kernel are found, with the image's own depmod(8) where the
+// machine can run it.
+func (m *image) indexModules(ctx context.Context, version string) error {
+	const name = "depmod"
+	root, err := os.OpenRoot(m.root)
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	if m.runsInImage(root, name) {
+		return m.runInImage(ctx, kernel.Depmod(version, ""))
+	}
+	if _, err := host.FindTool(name); err != nil {
+		return fmt.Errorf("the modules of kernel %s have to be indexed, and depmod is neither in the image nor on this machine: add %s to Packages=", version, kernel.DepmodPackage)
+	}
+	return m.runOnTree(ctx, kernel.Depmod(version, pkgmgr.BuildRoot))
 }
 
 // moduleSettings say what of modules and firmware stays in the image.
@@ -91,6 +130,32 @@ func (m *image) modulesInitrd(ctx context.Context, k kernel.Kernel) (file string
 		})
 	})
 	return file, err
+}
+
+// microcodeInitrd writes the initrd with the microcode of the image and returns its path, "" if there is none.
+func (m *image) microcodeInitrd(ctx context.Context) (file string, err error) {
+	var cpu *kernel.CPU
+	if m.MicrocodeHost {
+		text, err := os.ReadFile("/proc/cpuinfo")
+		if err != nil {
+			return "", fmt.Errorf("finding the microcode for this machine: %w", err)
+		}
+		c, ok := kernel.ParseCPUInfo(string(text))
+		if !ok {
+			return "", nil
+		}
+		cpu = &c
+	}
+	file = filepath.Join(m.work, "microcode.initrd")
+	f, err := os.OpenFile(file, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return "", err
+	}
+	found, err := kernel.WriteMicrocode(ctx, f, m.root, cpu, m.epoch())
+	if err := errors.Join(err, f.Close()); err != nil || !found {
+		return "", err
+	}
+	return file, nil
 }
 
 // initrdLevel is the level of zstd for initrds that are made anew in every build.

@@ -8,16 +8,17 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/mkosi-go/mkosi/internal/efi/authenticode"
 	"github.com/mkosi-go/mkosi/internal/efi/variable"
-	"github.com/mkosi-go/mkosi/internal/keys"
+	"github.com/mkosi-go/mkosi/internal/output"
 )
 
 // secureBootKey returns what programs for firmware are signed with.
-func (m *image) secureBootKey(context.Context) (crypto.Signer, *x509.Certificate, error) {
-	key, cert, err := keys.LoadPair(m.SecureBootKey, m.SecureBootCertificate)
+func (m *image) secureBootKey(ctx context.Context) (crypto.Signer, *x509.Certificate, error) {
+	key, cert, err := output.LoadKey(ctx, m.Image, output.SecureBootReference(m.Image))
 	if err != nil {
 		return nil, nil, fmt.Errorf("loading SecureBootKey= and SecureBootCertificate=: %w", err)
 	}
@@ -25,8 +26,8 @@ func (m *image) secureBootKey(context.Context) (crypto.Signer, *x509.Certificate
 }
 
 // pcrKey returns what policies for PCR values are signed with.
-func (m *image) pcrKey(context.Context) (crypto.Signer, error) {
-	key, _, err := keys.LoadPair(m.SignExpectedPcrKey, m.SignExpectedPcrCertificate)
+func (m *image) pcrKey(ctx context.Context) (crypto.Signer, error) {
+	key, _, err := output.LoadKey(ctx, m.Image, output.ExpectedPCRReference(m.Image))
 	if err != nil {
 		return nil, fmt.Errorf("loading SignExpectedPcrKey= and SignExpectedPcrCertificate=: %w", err)
 	}
@@ -34,8 +35,8 @@ func (m *image) pcrKey(context.Context) (crypto.Signer, error) {
 }
 
 // pcrCertificate returns the certificate of the key that policies will be signed with elsewhere.
-func (m *image) pcrCertificate(context.Context) (*x509.Certificate, error) {
-	cert, err := keys.LoadCertificate(m.SignExpectedPcrCertificate)
+func (m *image) pcrCertificate(ctx context.Context) (*x509.Certificate, error) {
+	cert, err := output.LoadCertificate(ctx, m.Image, output.ExpectedPCRReference(m.Image))
 	if err != nil {
 		return nil, fmt.Errorf("loading SignExpectedPcrCertificate=: %w", err)
 	}
@@ -105,7 +106,7 @@ func (m *image) enrolments(ctx context.Context) (map[string][]byte, error) {
 	}
 	files := map[string][]byte{}
 	for _, u := range updates {
-		files[u.Name] = u.Update
+		files[strings.TrimSuffix(u.Name, ".auth")] = u.Update
 	}
 	return files, nil
 }

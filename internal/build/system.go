@@ -281,7 +281,7 @@ func (m *image) runSystemTool(ctx context.Context, t systemTool) error {
 		return nil
 	}
 	name := t.argv[0]
-	inImage := exists(root, path.Join("usr/bin", name)) && string(m.Architecture) == m.b.Host.Architecture
+	inImage := m.runsInImage(root, name)
 	if _, err := host.FindTool(name); err != nil && !inImage {
 		if exists(root, systemdPath) {
 			m.b.UI.Warnf(m.Image.Image, "%s runs neither from the image nor on this machine: %s is left to the first boot", name, t.text)
@@ -302,6 +302,12 @@ func (m *image) runSystemTool(ctx context.Context, t systemTool) error {
 		}
 		return err
 	})
+}
+
+// runsInImage reports whether the tree has a program, and this machine can run it.
+func (m *image) runsInImage(root *os.Root, name string) bool {
+	there := exists(root, path.Join("usr/bin", name)) || exists(root, path.Join("usr/sbin", name))
+	return there && string(m.Architecture) == m.b.Host.Architecture
 }
 
 func hasFiles(root *os.Root, dir string) bool {

@@ -225,9 +225,6 @@ func (m *image) policies(ctx context.Context) (*pcr.Options, error) {
 
 // ukiPath is where the unified kernel image of a kernel goes in the tree.
 func (m *image) ukiPath(k kernel.Kernel, token, hash, tries string) string {
-	if m.Bootloader == config.BootloaderUKI || m.Bootloader == config.BootloaderUKISigned {
-		return path.Join("efi/EFI/BOOT", "BOOT"+strings.ToUpper(m.Architecture.EFI())+".EFI")
-	}
 	format := m.UnifiedKernelImageFormat
 	if format == "" {
 		format = "&e-&k"

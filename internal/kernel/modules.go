@@ -27,6 +27,8 @@ type module struct {
 	// path is where it is, relative to the root; no directory on the way to it
 	// is a link.
 	path string
+	// link says that it is a symbolic link.
+	link bool
 	// candidate is its path below the kernel's directory.
 	candidate
 	// name is what the Linux kernel calls it, but with dashes for underscores,
@@ -89,6 +91,7 @@ func readModules(ctx context.Context, t *rootDir, version string) (*moduleSet, e
 		}
 		if ext := moduleExtension(name); ext != "" {
 			m := newModule(name, strings.TrimPrefix(name, dir+"/"), ext)
+			m.link = kind == unix.S_IFLNK
 			s.files = append(s.files, m)
 			s.byName[m.name] = append(s.byName[m.name], m)
 		}
@@ -210,6 +213,10 @@ func (s *moduleSet) readAliases() error {
 func (s *moduleSet) paths(modules []*module) ([]string, error) {
 	var list []string
 	for _, m := range modules {
+		if !m.link {
+			list = append(list, m.path)
+			continue
+		}
 		trail, err := s.tree.trail(m.path)
 		if err != nil {
 			return nil, err

@@ -178,8 +178,8 @@ func TestRunFails(t *testing.T) {
 		out  io.Writer
 		want string
 	}{
-		"the end":             {func(*fakeGuest, string) {}, io.Discard, Lost.Error()},
-		"the end before mark": {func(g *fakeGuest, _ string) { g.say("exit 0") }, io.Discard, Lost.Error()},
+		"the end":             {func(*fakeGuest, string) {}, io.Discard, ErrLost.Error()},
+		"the end before mark": {func(g *fakeGuest, _ string) { g.say("exit 0") }, io.Discard, ErrLost.Error()},
 		"no exit":             {func(g *fakeGuest, _ string) { g.say("ready running") }, io.Discard, "does not belong"},
 		"no number":           {func(g *fakeGuest, _ string) { g.say("exit 256") }, io.Discard, "does not belong"},
 		"a writer that fails": {func(g *fakeGuest, mark string) {

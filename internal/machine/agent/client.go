@@ -42,8 +42,8 @@ type Exit struct {
 	Word string
 }
 
-// Lost is the error when the guest's side is gone: the machine has ended.
-var Lost = errors.New("the guest has ended")
+// ErrLost is the error when the guest's side is gone: the machine has ended.
+var ErrLost = errors.New("the guest has ended")
 
 const (
 	// maxReply is how long a line of the guest may be.
@@ -70,7 +70,7 @@ func (c *Client) Close() error {
 // read reads the guest's lines until there are none any more.
 func (c *Client) read() {
 	defer close(c.replies)
-	c.broken = Lost
+	c.broken = ErrLost
 	lines := bufio.NewScanner(c.ports.Control)
 	lines.Buffer(nil, maxReply)
 	for lines.Scan() {
@@ -237,7 +237,7 @@ func (c *Client) do(ctx context.Context, request, name string, limit time.Durati
 		select {
 		case <-ended[i]:
 		case <-s.closed:
-			return Exit{}, Lost
+			return Exit{}, ErrLost
 		case <-ctx.Done():
 			return Exit{}, context.Cause(ctx)
 		}
@@ -254,7 +254,7 @@ func (c *Client) write(ctx context.Context, parts ...[]byte) error {
 		if _, err := c.ports.Control.Write(p); ctx.Err() != nil {
 			return context.Cause(ctx)
 		} else if err != nil {
-			return Lost
+			return ErrLost
 		}
 	}
 	return nil

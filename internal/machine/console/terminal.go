@@ -20,8 +20,8 @@ func IsTerminal(stream any) bool {
 	return err == nil
 }
 
-// Raw lets a terminal pass on every key as it is typed, Ctrl-C too, until restore is called, which may be done more than
-// once. A line feed that is written to it still begins a new line, so that other messages can be printed meanwhile.
+// Raw lets a terminal pass on every key as it is typed, Ctrl-C too, and show what is written to it as it is, until restore
+// is called, which may be done more than once.
 func Raw(f *os.File) (restore func(), err error) {
 	saved, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS)
 	if err != nil {
@@ -29,6 +29,7 @@ func Raw(f *os.File) (restore func(), err error) {
 	}
 	raw := *saved
 	raw.Iflag &^= unix.IGNBRK | unix.BRKINT | unix.PARMRK | unix.ISTRIP | unix.INLCR | unix.IGNCR | unix.ICRNL | unix.IXON
+	raw.Oflag &^= unix.OPOST
 	raw.Lflag &^= unix.ECHO | unix.ECHONL | unix.ICANON | unix.ISIG | unix.IEXTEN
 	raw.Cc[unix.VMIN], raw.Cc[unix.VTIME] = 1, 0
 	if err := unix.IoctlSetTermios(int(f.Fd()), unix.TCSETS, &raw); err != nil {
