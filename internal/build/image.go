@@ -95,6 +95,7 @@ func (b *Builder) image(ctx context.Context, job *Job, memory int64) (size int64
 		m.applyFirstBoot,
 		m.removePackagesAndFiles,
 		m.cleanPackageMetadata,
+		m.relabel,
 		m.finalize,
 		m.finishTree,
 	)
