@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -103,7 +104,7 @@ Timezone=UTC
 Hostname=` + name + `
 RootPassword=hashed:
 Autologin=yes
-` + strings.Join(settings, "\n") + "\n"
+` + strings.Join(append(slices.Clip(settings), "[Runtime]", "CPUs=2"), "\n") + "\n"
 	writeTree(t, dir, map[string]string{"mkosi.conf": conf})
 	writeTree(t, dir, files)
 	for _, key := range []string{"mkosi.key", "mkosi.crt"} {
