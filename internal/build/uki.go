@@ -94,7 +94,7 @@ func (m *image) writeUKI(ctx context.Context, out *os.File, p ukiParts) (policie
 	if result.KernelProblem != nil {
 		m.b.UI.Warnf(m.Image.Image, "firmware will not start the kernel: %v", result.KernelProblem)
 	}
-	if opts.Policies == nil || m.wantsPCRSignature() {
+	if opts.Policies == nil || wantsPCRSignature(m.Image) {
 		return nil, nil
 	}
 	return []byte(result.Policies.Text()), nil
@@ -190,19 +190,19 @@ func osReleaseText(root *os.Root) (string, error) {
 
 // wantsPCRSignature reports whether policies for PCR values are signed: SignExpectedPcr=, which by default follows
 // SecureBoot=.
-func (m *image) wantsPCRSignature() bool {
-	switch m.SignExpectedPcr {
+func wantsPCRSignature(img *config.Image) bool {
+	switch img.SignExpectedPcr {
 	case config.Disabled:
 		return false
 	case config.Auto:
-		return m.SecureBoot && m.SignExpectedPcrKey != "" && m.SignExpectedPcrCertificate != ""
+		return img.SecureBoot && img.SignExpectedPcrKey != "" && img.SignExpectedPcrCertificate != ""
 	}
 	return true
 }
 
 // policies says which policies for PCR values a unified kernel image gets, nil for none.
 func (m *image) policies(ctx context.Context) (*pcr.Options, error) {
-	sign, split := m.wantsPCRSignature(), slices.Contains(m.SplitArtifacts, config.ArtifactPCRs)
+	sign, split := wantsPCRSignature(m.Image), slices.Contains(m.SplitArtifacts, config.ArtifactPCRs)
 	if !sign && !split {
 		return nil, nil
 	}
@@ -225,9 +225,6 @@ func (m *image) policies(ctx context.Context) (*pcr.Options, error) {
 
 // ukiPath is where the unified kernel image of a kernel goes in the tree.
 func (m *image) ukiPath(k kernel.Kernel, token, hash, tries string) string {
-	if m.Bootloader == config.BootloaderUKI || m.Bootloader == config.BootloaderUKISigned {
-		return path.Join("efi/EFI/BOOT", "BOOT"+strings.ToUpper(m.Architecture.EFI())+".EFI")
-	}
 	format := m.UnifiedKernelImageFormat
 	if format == "" {
 		format = "&e-&k"

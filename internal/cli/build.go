@@ -113,7 +113,8 @@ func (a *app) enterSession() error {
 
 // needsSession reports whether a verb works on the files of images.
 func needsSession(v config.Verb) bool {
-	return v == config.VerbBuild || v == config.VerbClean || v == config.VerbPlan || v == config.VerbShell || v == config.VerbVM
+	return v == config.VerbBuild || v == config.VerbClean || v == config.VerbPlan || v == config.VerbShell || v == config.VerbVM ||
+		v == config.VerbTest
 }
 
 // startSession returns inside the session, or if it could not be started. The kernel's word for a limit on namespaces is

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"net"
 	"slices"
@@ -25,6 +26,11 @@ func (a *app) offer(img *config.Image, m *machine.Machine) (done func() error, e
 		return nil, err
 	}
 	entry, err := running.Enter(dir, running.Machine{Name: m.Name(), Image: img.OutputPath(a.cfg.Dir), CID: m.CID(), SSHPorts: ports})
+	var taken *running.AlreadyRunningError
+	if errors.As(err, &taken) {
+		a.ui.Warnf(img.Image, "%v: mkosi ssh finds that one, unless this one gets another name with --machine=NAME", taken)
+		return func() error { return nil }, nil
+	}
 	if err != nil {
 		return nil, err
 	}

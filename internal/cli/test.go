@@ -43,22 +43,19 @@ func (a *app) test(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if a.cfg.Options.Force > 0 {
-		if err := a.build(ctx); err != nil {
-			return err
-		}
-		a.ui.Close()
+	if err := a.buildToRun(ctx); err != nil {
+		return err
 	}
 	main := a.cfg.Main()
-	if _, err := os.Stat(main.OutputPath(a.cfg.Dir)); errors.Is(err, fs.ErrNotExist) {
-		return &hintError{fmt.Errorf("image %s is not built yet", main.Image), "build it with mkosi build, or add --force to build it now"}
-	}
 	run, err := a.newTestRun(main, tests)
 	if err != nil {
 		return err
 	}
 	err = errors.Join(run.boot(ctx), run.close())
-	if err != nil && ctx.Err() == nil {
+	if ctx.Err() != nil {
+		return err
+	}
+	if err != nil {
 		run.report.Error = err.Error()
 	}
 	command := len(a.cfg.VerbArgs) > 0

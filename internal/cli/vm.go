@@ -33,6 +33,13 @@ func (a *app) vm(ctx context.Context) (err error) {
 	if err := m.Notify(&notify.Receiver{}); err != nil {
 		return err
 	}
+	if a.cfg.Main().VirtualMachineMonitor != config.MonitorVmspawn { // which has its own ways into the guest
+		withdraw, offerErr := a.offer(a.cfg.Main(), m)
+		if offerErr != nil {
+			return offerErr
+		}
+		defer func() { err = errors.Join(err, withdraw()) }()
+	}
 	status, err := m.Run(ctx)
 	switch {
 	case errors.Is(context.Cause(ctx), errLeft):
@@ -72,6 +79,9 @@ func (a *app) console(leave context.CancelCauseFunc) (c machine.Console, done fu
 		return c, done, nil
 	}
 	c = machine.Console{Input: os.Stdin, Output: os.Stdout, Terminal: machine.Terminal{Name: "dumb"}}
+	if a.cfg.Main().VirtualMachineMonitor == config.MonitorVmspawn {
+		return c, done, nil // it has the same kinds of console itself
+	}
 	if console.IsTerminal(os.Stdout) {
 		c.Terminal.Name = a.host.Environment["TERM"]
 		c.Terminal.Columns, c.Terminal.Rows = console.Size(os.Stdout)

@@ -61,7 +61,7 @@ func (e *lockedError) Hint() string {
 // lock is on the file itself, as that of mkosi, and goes with this process.
 func (r *running) lockImage() error {
 	if r.m.img.Format == config.FormatCPIO || r.m.img.Format == config.FormatUKI {
-		return nil // only read, when the machine starts
+		return nil // it is read once
 	}
 	f, err := os.Open(r.m.image)
 	if err != nil {
@@ -82,6 +82,18 @@ func (r *running) lockImage() error {
 	return nil
 }
 
+// checkDisk looks at the image before anything is started.
+func (m *Machine) checkDisk() error {
+	info, err := os.Stat(m.image)
+	if err != nil {
+		return err
+	}
+	if m.img.Format == config.FormatDirectory != info.IsDir() {
+		return fmt.Errorf("%s is not what Format=%s makes", m.image, m.img.Format)
+	}
+	return nil
+}
+
 // prepareDisk makes the disk that the machine starts from: the image itself, or what lies between it and the guest.
 func (r *running) prepareDisk(ctx context.Context) error {
 	m := r.m
@@ -89,7 +101,7 @@ func (r *running) prepareDisk(ctx context.Context) error {
 		return nil
 	}
 	r.disk = disk{path: m.image}
-	if m.img.Ephemeral {
+	if m.img.Ephemeral && !m.vmspawn() {
 		if err := r.ephemeralDisk(ctx); err != nil {
 			return fmt.Errorf("making a disk that is thrown away: %w", err)
 		}

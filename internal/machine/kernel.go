@@ -57,20 +57,15 @@ func (m *Machine) kernelArguments() ([]string, error) {
 
 // runtimeArguments are the words that any guest gets.
 func (m *Machine) runtimeArguments() []string {
-	words := []string{
-		"systemd.wants=network.target",
-		// Who can start the machine may as well have a rescue shell in it.
-		"SYSTEMD_SULOGIN_FORCE=1",
-		"rw",
-		// That driver claims the VSOCK transport of another hypervisor.
-		"module_blacklist=vmw_vmci",
-	}
+	words := baseArguments()
 	console := m.hasConsole() && m.img.Console != config.ConsoleGUI
 	if console {
 		words = append(words, m.opts.Console.Terminal.arguments("hvc0")...)
 	}
-	// Whatever network card there is is configured in the initrd, if the network is wanted there at all.
-	words = append(words, "ip=enc0:any", "ip=enp0s1:any", "ip=enp0s2:any", "ip=host0:any", "ip=none", "loglevel=4")
+	words = append(words, networkArguments()...)
+	if !m.kvm {
+		words = append(words, patienceArguments()...)
+	}
 	if console {
 		words = append(words, m.opts.Console.Terminal.arguments("console")...)
 		words = append(words, "console=hvc0")
@@ -79,6 +74,30 @@ func (m *Machine) runtimeArguments() []string {
 		}
 	}
 	return append(words, m.img.KernelCommandLineExtra...)
+}
+
+// baseArguments are the first words that any guest gets.
+func baseArguments() []string {
+	return []string{
+		"systemd.wants=network.target",
+		// Who can start the machine may as well have a rescue shell in it.
+		"SYSTEMD_SULOGIN_FORCE=1",
+		"rw",
+		// That driver claims the VSOCK transport of another hypervisor.
+		"module_blacklist=vmw_vmci",
+	}
+}
+
+// networkArguments have whatever network card there is configured in the initrd, if the network is wanted there at all,
+// and leave the console to the guest's service manager.
+func networkArguments() []string {
+	return []string{"ip=enc0:any", "ip=enp0s1:any", "ip=enp0s2:any", "ip=host0:any", "ip=none", "loglevel=4"}
+}
+
+// patienceArguments have systemd wait longer than the minute and a half in which a processor that is emulated on a busy
+// host may not even have looked for devices.
+func patienceArguments() []string {
+	return []string{"systemd.default_timeout_start_sec=600", "systemd.default_device_timeout_sec=600"}
 }
 
 // arguments tell systemd of a terminal of the guest.

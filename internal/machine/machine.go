@@ -84,12 +84,16 @@ type Machine struct {
 	boot  boot
 	kvm   bool
 
-	emulator string // path of QEMU, as the sandbox sees it
+	emulator string // path of QEMU or systemd-vmspawn, as the sandbox sees it
 	swtpm    tpm    // without programs for a machine without TPM
 	virtiofs string // path of virtiofsd, or ""
+	journal  string // path of systemd-journal-remote, or ""
 
 	cid   uint32   // for VSOCK; 0 without
 	vsock *os.File // the device, while cid is claimed
+
+	registry string // socket of systemd-machined
+	register bool
 
 	credentials map[string]string
 	shares      []share
@@ -121,12 +125,18 @@ func plan(img *config.Image, opts Options, p probes) (*Machine, error) {
 	if m.credentials, err = m.ownCredentials(); err != nil {
 		return nil, err
 	}
-	if err := errors.Join(m.planEmulator(), m.planBoot(), m.planTPM(), m.planShares()); err != nil {
+	if m.vmspawn() {
+		return m, errors.Join(m.planVmspawn(), m.planShares(), m.planRegistration())
+	}
+	if err := errors.Join(m.planEmulator(), m.planBoot(), m.planTPM(), m.planShares(), m.planJournal(), m.planRegistration(), m.checkDisk()); err != nil {
 		return nil, err
 	}
 	// Last, since it takes something that has to be given back.
 	return m, m.planVSock()
 }
+
+// vmspawn reports whether systemd-vmspawn runs the machine.
+func (m *Machine) vmspawn() bool { return m.img.VirtualMachineMonitor == config.MonitorVmspawn }
 
 // planEmulator finds QEMU and whether it can use KVM.
 func (m *Machine) planEmulator() error {
@@ -139,19 +149,18 @@ func (m *Machine) planEmulator() error {
 	if m.emulator, err = m.tools.find(names...); err != nil {
 		return m.missing(softwareQEMU, err)
 	}
-	switch m.img.KVM {
-	case config.Disabled:
-	default:
-		err := m.probes.kvm()
-		if native != string(m.img.Architecture) && (native != string(config.ArchX86_64) || m.img.Architecture != config.ArchX86) {
-			err = fmt.Errorf("the machine is %s, and this host is %s", m.img.Architecture, native)
-		}
-		if err != nil && m.img.KVM == config.Enabled {
-			return &hintError{fmt.Errorf("KVM=yes, but KVM does not work: %w", err), "set KVM=auto to emulate the processor where KVM does not work"}
-		}
-		if m.kvm = err == nil; !m.kvm {
-			m.opts.UI.Infof(m.img.Image, "KVM does not work here, so the processor is emulated, which is slow (%v)", err)
-		}
+	if m.img.KVM == config.Disabled {
+		return nil
+	}
+	err = m.probes.kvm()
+	if native != string(m.img.Architecture) && (native != string(config.ArchX86_64) || m.img.Architecture != config.ArchX86) {
+		err = fmt.Errorf("the machine is %s, and this host is %s", m.img.Architecture, native)
+	}
+	if err != nil && m.img.KVM == config.Enabled {
+		return &hintError{fmt.Errorf("KVM=yes, but KVM does not work: %w", err), "set KVM=auto to emulate the processor where KVM does not work"}
+	}
+	if m.kvm = err == nil; !m.kvm {
+		m.opts.UI.Infof(m.img.Image, "KVM does not work here, so the processor is emulated, which is slow (%v)", err)
 	}
 	return nil
 }
@@ -173,6 +182,9 @@ func (m *Machine) AddPort(p Port) { m.ports = append(m.ports, p) }
 
 // AddForward has a port of this host lead to one of the guest. It fails unless the guest has a network for that.
 func (m *Machine) AddForward(f Forward) error {
+	if m.vmspawn() {
+		return errors.New("systemd-vmspawn cannot forward a port to the guest")
+	}
 	if m.img.RuntimeNetwork != config.NetworkUser {
 		return errors.New("forwarding a port to the guest needs RuntimeNetwork=user")
 	}

@@ -9,8 +9,11 @@ import (
 
 // Notify has a receiver get what the guest says about itself, over VSOCK if the machine has that and else over the
 // virtual serial bus. The exit status that the guest reports is then what Run returns. It is for the time before Run, and
-// for one receiver.
+// for one receiver, which hears nothing of a machine of systemd-vmspawn.
 func (m *Machine) Notify(receiver *notify.Receiver) error {
+	if m.vmspawn() {
+		return nil // it receives them itself
+	}
 	m.receiver = receiver
 	if m.cid == 0 {
 		for name, value := range notify.GuestCredentials() {

@@ -15,6 +15,8 @@ type probes struct {
 	vsock   func() (*os.File, error)
 	claim   func(device *os.File, cid uint32) error
 	ioUring func() bool
+	// registry is the socket of systemd-machined, if it is not in its usual place.
+	registry string
 }
 
 // hostProbes are the probes of this host.

@@ -45,6 +45,10 @@ func (m *Machine) Run(ctx context.Context) (status int, err error) {
 	if err := r.prepare(); err != nil {
 		return 0, err
 	}
+	if m.vmspawn() {
+		status, err = r.runVmspawn()
+		return status, r.reason(ctx, err)
+	}
 	if err := r.runQEMU(); err != nil {
 		return 0, r.reason(ctx, err)
 	}
@@ -55,6 +59,9 @@ func (m *Machine) Run(ctx context.Context) (status int, err error) {
 
 // prepare makes everything that QEMU needs, in an order in which the cheap and the refusals come first.
 func (r *running) prepare() error {
+	if r.m.vmspawn() && len(r.m.ports) > 0 {
+		return fmt.Errorf("systemd-vmspawn cannot give the machine the port %s of its virtual serial bus", r.m.ports[0].Name)
+	}
 	if err := r.lockImage(); err != nil {
 		return err
 	}
@@ -165,6 +172,9 @@ func (r *running) channel() (fd int, conn net.Conn, err error) {
 
 // openPorts serves the ports of the virtual serial bus until the machine has ended.
 func (r *running) openPorts() error {
+	if r.m.journal != "" {
+		r.m.AddPort(Port{Name: journalPort, Serve: r.writeJournal})
+	}
 	for _, p := range r.m.ports {
 		fd, conn, err := r.channel()
 		if err != nil {
@@ -214,6 +224,9 @@ func (r *running) runQEMU() error {
 	}
 	monitor.Close()
 	r.streams.Wait()
+	if err == nil {
+		err = context.Cause(r.ctx) // QEMU ends well when it is told to
+	}
 	if err != nil {
 		return fmt.Errorf("running the machine: %w", err)
 	}
@@ -227,10 +240,11 @@ func (r *running) greet(conn net.Conn) {
 		return // QEMU says why
 	}
 	r.m.setMonitor(client)
-	if r.m.opts.Started == nil {
-		return
+	err = r.enrol(r.ctx)
+	if err == nil && r.m.opts.Started != nil {
+		err = r.m.opts.Started()
 	}
-	if err := r.m.opts.Started(); err != nil {
+	if err != nil {
 		r.end(err)
 	}
 }

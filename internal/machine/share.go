@@ -35,7 +35,7 @@ const (
 
 // planShares lists the directories that the guest sees and finds the program that shows them.
 func (m *Machine) planShares() error {
-	if m.img.Format == config.FormatDirectory {
+	if m.img.Format == config.FormatDirectory && !m.vmspawn() {
 		m.shares = append(m.shares, share{m.image, rootTag, true})
 	}
 	if m.img.RuntimeBuildSources {
@@ -53,28 +53,10 @@ func (m *Machine) planShares() error {
 		}
 		m.shares = append(m.shares, share{source: t.Source, tag: target})
 	}
-	if len(m.shares) == 0 {
-		return nil
+	if err := m.checkShares(); err != nil || len(m.shares) == 0 || m.vmspawn() {
+		return err
 	}
-	var table strings.Builder
-	for _, s := range m.shares {
-		if info, err := os.Stat(s.source); err != nil {
-			return fmt.Errorf("sharing a directory with the machine: %w", err)
-		} else if !info.IsDir() {
-			return fmt.Errorf("sharing a directory with the machine: %s is none", s.source)
-		}
-		if len(s.tag) > maxTag {
-			return fmt.Errorf("%s cannot be shown to the machine at %s: such a path may have %d bytes", s.source, s.tag, maxTag)
-		}
-		if s.root {
-			continue
-		}
-		// x-initrd.mount: the kernel's driver may be in the initrd only, and services may want the directory early.
-		fmt.Fprintf(&table, "%s %[1]s virtiofs x-initrd.mount\n", strings.NewReplacer(`\`, `\134`, " ", `\040`, "\t", `\011`, "\n", `\012`).Replace(s.tag))
-	}
-	if table.Len() > 0 {
-		m.credentials["fstab.extra"] = table.String() + m.credentials["fstab.extra"]
-	}
+	m.mountShares()
 	var err error
 	if m.virtiofs, err = m.tools.find("virtiofsd"); err != nil {
 		return m.missing(softwareVirtiofs, err)
@@ -82,8 +64,43 @@ func (m *Machine) planShares() error {
 	return nil
 }
 
+// mountShares has the guest's systemd mount the directories, but for its root file system.
+func (m *Machine) mountShares() {
+	var table strings.Builder
+	for _, s := range m.shares {
+		if !s.root {
+			// x-initrd.mount: the kernel's driver may be in the initrd only, and services may want the directory early.
+			fmt.Fprintf(&table, "%s %[1]s virtiofs x-initrd.mount\n", tableEscapes.Replace(s.tag))
+		}
+	}
+	if table.Len() > 0 {
+		m.credentials["fstab.extra"] = table.String() + m.credentials["fstab.extra"]
+	}
+}
+
+// tableEscapes write a path for fstab(5).
+var tableEscapes = strings.NewReplacer(`\`, `\134`, " ", `\040`, "\t", `\011`, "\n", `\012`)
+
+// checkShares refuses what cannot be shared.
+func (m *Machine) checkShares() error {
+	for _, s := range m.shares {
+		if info, err := os.Stat(s.source); err != nil {
+			return fmt.Errorf("sharing a directory with the machine: %w", err)
+		} else if !info.IsDir() {
+			return fmt.Errorf("sharing a directory with the machine: %s is none", s.source)
+		}
+		if len(s.tag) > maxTag && !m.vmspawn() {
+			return fmt.Errorf("%s cannot be shown to the machine at %s: such a path may have %d bytes", s.source, s.tag, maxTag)
+		}
+	}
+	return nil
+}
+
 // startShares starts what shows each directory.
 func (r *running) startShares(ctx context.Context) error {
+	if r.m.vmspawn() {
+		return nil
+	}
 	for i, s := range r.m.shares {
 		socket, err := r.startShare(ctx, i, s)
 		if err != nil {

@@ -37,7 +37,7 @@ func newTools(img *config.Image, facts host.Facts) (tools, error) {
 }
 
 // programDirs are where a system has its programs, those included that are not meant for users.
-var programDirs = []string{"/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin", "/usr/libexec", "/usr/lib/qemu"}
+var programDirs = []string{"/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin", "/usr/libexec", "/usr/lib/qemu", "/usr/lib/systemd"}
 
 // find returns the path of the first of these programs that there is, as the sandbox sees it. The error wraps
 // exec.ErrNotFound.

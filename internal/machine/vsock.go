@@ -1,7 +1,6 @@
 package machine
 
 import (
-	"cmp"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/binary"
@@ -33,12 +32,12 @@ func (m *Machine) planVSock() error {
 		m.opts.UI.Debugf(m.img.Image, "the machine gets no VSOCK device: %v", err)
 		return nil
 	}
-	for try := range attempts {
-		m.cid, err = m.proposeCID(try)
+	for range attempts {
+		m.cid, err = m.proposeCID()
 		if err == nil {
 			err = m.probes.claim(device, m.cid)
 		}
-		if !isBusy(err) || m.img.VSockCID >= 0 {
+		if !isBusy(err) || m.img.VSockCID != config.VSockCIDAuto {
 			break
 		}
 	}
@@ -50,15 +49,15 @@ func (m *Machine) planVSock() error {
 	return nil
 }
 
-// proposeCID returns a connection identifier for a machine: the one that was set, one that comes from the path of the
-// image (and the first free one after it), or a random one.
-func (m *Machine) proposeCID(try int) (uint32, error) {
+// proposeCID returns a connection identifier for a machine: the one that was set, the one that comes from the path of the
+// image, or a random one.
+func (m *Machine) proposeCID() (uint32, error) {
 	const count = lastCID - firstCID + 1
 	switch m.img.VSockCID {
 	case config.VSockCIDHash:
 		path, err := filepath.Abs(m.image)
 		sum := sha256.Sum256([]byte(path))
-		return uint32(firstCID + (binary.LittleEndian.Uint64(sum[:])+uint64(try))%count), err
+		return uint32(firstCID + binary.LittleEndian.Uint64(sum[:])%count), err
 	case config.VSockCIDAuto:
 		var b [8]byte
 		if _, err := rand.Read(b[:]); err != nil {
@@ -66,5 +65,5 @@ func (m *Machine) proposeCID(try int) (uint32, error) {
 		}
 		return uint32(firstCID + binary.LittleEndian.Uint64(b[:])%count), nil
 	}
-	return uint32(cmp.Or(m.img.VSockCID, firstCID)), nil
+	return uint32(m.img.VSockCID), nil
 }

@@ -78,11 +78,6 @@ func (e *AlreadyRunningError) Error() string {
 	return fmt.Sprintf("a machine named %s is running already", e.Name)
 }
 
-// Hint says what to do about it.
-func (e *AlreadyRunningError) Hint() string {
-	return "give this one another name with --machine=NAME, and let it have a copy of the image with --ephemeral"
-}
-
 // Entry is a machine in the list.
 type Entry struct{ file *os.File }
 

@@ -23,7 +23,7 @@ func TestEnterAndFind(t *testing.T) {
 			t.Errorf("%q: %v\n%s", name, err, diff)
 		}
 		var taken *AlreadyRunningError
-		if _, err := Enter(dir, m); !errors.As(err, &taken) || !strings.Contains(taken.Hint(), "--machine=") {
+		if _, err := Enter(dir, m); !errors.As(err, &taken) || taken.Name != name {
 			t.Errorf("%q: entered twice: %v", name, err)
 		}
 		m.CID = 0
