@@ -45,6 +45,8 @@ type Builder struct {
 	allCached bool
 	// cached says of each image whether it has.
 	cached map[*config.Image]bool
+	// done is closed for each job that has ended.
+	done   map[*Job]chan struct{}
 	memoMu sync.Mutex
 	memos  map[string]*cache.Memo // by cache directory
 }
@@ -134,18 +136,15 @@ func (b *Builder) begin(ctx context.Context, plan *Plan) error {
 func (b *Builder) jobs(ctx context.Context, plan *Plan) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	done := map[*Job]chan struct{}{}
+	b.done = map[*Job]chan struct{}{}
 	for _, j := range plan.Jobs {
-		done[j] = make(chan struct{})
+		b.done[j] = make(chan struct{})
 	}
 	var wg sync.WaitGroup
 	for _, job := range plan.Jobs {
 		wg.Go(func() {
-			defer close(done[job])
-			for _, n := range job.Needs {
-				<-done[n]
-			}
-			if ctx.Err() != nil {
+			defer close(b.done[job])
+			if b.await(ctx, job.Needs) != nil {
 				return
 			}
 			if err := b.guard(func() error { return b.job(ctx, job) }); err != nil {
@@ -158,6 +157,14 @@ func (b *Builder) jobs(ctx context.Context, plan *Plan) error {
 		return context.Cause(ctx)
 	}
 	return nil
+}
+
+// await waits until jobs have ended. It fails if the build has failed, be it one of them or another.
+func (b *Builder) await(ctx context.Context, jobs []*Job) error {
+	for _, j := range jobs {
+		<-b.done[j]
+	}
+	return ctx.Err()
 }
 
 // guard turns a panic into an error, so that a bug ends the build as a failure does.
@@ -184,11 +191,11 @@ func (b *Builder) job(ctx context.Context, job *Job) (err error) {
 	if !b.Config.Options.DebugWorkspace && !b.Config.Options.DebugShell {
 		memory = b.memory.take(job.Image)
 	}
-	size, err := b.image(ctx, job.Image, memory)
+	size, err := b.image(ctx, job, memory)
 	b.memory.giveBack(memory)
 	if memory > 0 && ctx.Err() == nil && IsNoSpace(err) {
 		b.UI.Infof(job.Image.Image, "does not fit into memory, building it again on disk")
-		size, err = b.image(ctx, job.Image, 0)
+		size, err = b.image(ctx, job, 0)
 	}
 	if err != nil {
 		return err

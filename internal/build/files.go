@@ -14,15 +14,11 @@ import (
 
 // readFileLimited reads a file of a tree, at most limit bytes of it. Symbolic links are followed inside the tree only.
 func readFileLimited(root *os.Root, name string, limit int64) ([]byte, error) {
-	// Opening a pipe would wait for somebody to write into it.
-	f, err := root.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	f, err := openRegular(root, name)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	if fi, err := f.Stat(); err != nil || !fi.Mode().IsRegular() {
-		return nil, errors.Join(err, fmt.Errorf("%s of the image is not a regular file", name))
-	}
 	b, err := io.ReadAll(io.LimitReader(f, limit+1))
 	if err != nil {
 		return nil, err
@@ -31,6 +27,19 @@ func readFileLimited(root *os.Root, name string, limit int64) ([]byte, error) {
 		return nil, fmt.Errorf("%s is larger than %d bytes", name, limit)
 	}
 	return b, nil
+}
+
+// openRegular opens a regular file of a tree for reading.
+func openRegular(root *os.Root, name string) (*os.File, error) {
+	// Opening a pipe would wait for somebody to write into it.
+	f, err := root.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	if fi, err := f.Stat(); err != nil || !fi.Mode().IsRegular() {
+		return nil, errors.Join(err, fmt.Errorf("%s of the image is not a regular file", name), f.Close())
+	}
+	return f, nil
 }
 
 // writeFile replaces name in a tree, whatever it was before (a symbolic link is replaced, not followed), with mode,

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/mkosi-go/mkosi/internal/bootloader"
 	"github.com/mkosi-go/mkosi/internal/cache"
 	"github.com/mkosi-go/mkosi/internal/config"
 	"github.com/mkosi-go/mkosi/internal/output"
@@ -43,14 +44,19 @@ type image struct {
 	unmount func() error
 	// hostRelease are the os-release(5) fields of the base trees of an extension.
 	hostRelease map[string]string
+	// bootSector is a grub for the finished disk, nil for none.
+	bootSector *bootloader.BootSector
+	// awaits are the jobs that make the initrds.
+	awaits []*Job
 	// failed is set before close if the image could not be built.
 	failed bool
 }
 
 // image takes one image through all steps and returns the size of its output in bytes. memory is how many bytes of
 // memory its workspace may take, 0 to put it on disk.
-func (b *Builder) image(ctx context.Context, img *config.Image, memory int64) (size int64, err error) {
-	m := &image{Image: img, b: b}
+func (b *Builder) image(ctx context.Context, job *Job, memory int64) (size int64, err error) {
+	img := job.Image
+	m := &image{Image: img, b: b, awaits: job.Awaits}
 	if m.stage, err = tree.Stage(ctx, img.OutputDir(b.Config.Dir)); err != nil {
 		return 0, err
 	}
@@ -82,11 +88,14 @@ func (b *Builder) image(ctx context.Context, img *config.Image, memory int64) (s
 		m.copyExtraTrees,
 		m.postInstall,
 		m.leaveBaseTrees,
+		m.prepareKernels,
 		m.writeSystemFiles,
+		m.installBootLoaders,
 		m.runSystemTools,
 		m.applyFirstBoot,
 		m.removePackagesAndFiles,
 		m.cleanPackageMetadata,
+		m.relabel,
 		m.finalize,
 		m.finishTree,
 	)
@@ -201,6 +210,9 @@ func (m *image) writeOutput(ctx context.Context) (int64, error) {
 		OwnsRoot:     filepath.Dir(m.root) == m.stage.Path("."),
 		IgnoreOwners: m.b.session.SingleUser,
 		FileMode:     0o666 &^ os.FileMode(m.b.umask),
+	}
+	if m.makesBootFiles() {
+		req.Boot, req.FinishDisk = m.makeBootFiles, m.finishDisk
 	}
 	if err := os.Mkdir(req.TempDir, 0o700); err != nil {
 		return 0, err

@@ -110,7 +110,11 @@ func (m *image) addTrees(ctx context.Context, in *cache.Inputs) error {
 			if t.Target != "" {
 				name += ":" + t.Target
 			}
-			if err := m.addFiles(ctx, in, name, t.Source, group.owners); err != nil {
+			source, err := m.b.sourcePath(t.Source)
+			if err != nil {
+				return err
+			}
+			if err := m.addFiles(ctx, in, name, source, group.owners); err != nil {
 				return err
 			}
 		}

@@ -13,6 +13,7 @@ import (
 	"github.com/mkosi-go/mkosi/internal/config"
 	"github.com/mkosi-go/mkosi/internal/output"
 	"github.com/mkosi-go/mkosi/internal/script"
+	"github.com/mkosi-go/mkosi/resources/builtin"
 )
 
 // Plan is what a build will do, before anything is done.
@@ -26,6 +27,8 @@ type Job struct {
 	Image *config.Image
 	// Needs lists the jobs that have to be done before this one begins.
 	Needs []*Job
+	// Awaits lists those that have to be done only when the boot partitions are filled: they make the initrds.
+	Awaits []*Job
 	// Skip says, in a clause, why the image is not built; "" when it is.
 	Skip string
 }
@@ -47,6 +50,7 @@ func NewPlan(cfg *config.Config) (*Plan, error) {
 	for _, img := range cfg.Images {
 		job := &Job{Image: img, Skip: skip(cfg, img)}
 		job.Needs = needs(cfg, job, plan.Jobs)
+		job.Awaits = awaits(cfg, job, plan.Jobs)
 		if job.Skip == "" {
 			problems = append(problems, check(cfg, img, plan.Jobs)...)
 		}
@@ -84,10 +88,7 @@ func needs(cfg *config.Config, job *Job, earlier []*Job) []*Job {
 	var list []*Job
 	inputs := inputPaths(job.Image)
 	for _, e := range earlier {
-		output := e.Image.OutputPath(cfg.Dir)
-		reads := slices.ContainsFunc(inputs, func(p string) bool {
-			return within(output, p) || within(p, output) || p == filepath.Join(e.Image.OutputDir(cfg.Dir), e.Image.SymlinkName())
-		})
+		reads := readsOutput(cfg, inputs, e.Image)
 		// Packages that build scripts make are for the images after theirs.
 		reads = reads || len(job.Image.VolatilePackages) > 0 && len(e.Image.BuildScripts) > 0
 		if reads || len(scripts(job.Image)) > 0 || slices.Contains(dependencies(job.Image), e.Image.Image) {
@@ -95,6 +96,25 @@ func needs(cfg *config.Config, job *Job, earlier []*Job) []*Job {
 		}
 	}
 	return list
+}
+
+// awaits returns the jobs among earlier ones that make an initrd of job and that it does not wait for anyway.
+func awaits(cfg *config.Config, job *Job, earlier []*Job) []*Job {
+	var list []*Job
+	for _, e := range earlier {
+		if readsOutput(cfg, job.Image.Initrds, e.Image) && !slices.Contains(job.Needs, e) {
+			list = append(list, e)
+		}
+	}
+	return list
+}
+
+// readsOutput reports whether one of the paths is the output of an image, lies in it, or holds it.
+func readsOutput(cfg *config.Config, paths []string, img *config.Image) bool {
+	output := img.OutputPath(cfg.Dir)
+	return slices.ContainsFunc(paths, func(p string) bool {
+		return within(output, p) || within(p, output) || p == filepath.Join(img.OutputDir(cfg.Dir), img.SymlinkName())
+	})
 }
 
 // dependencies returns the images that Dependencies= names. A main image that names none has all images as its
@@ -106,9 +126,9 @@ func dependencies(img *config.Image) []string {
 	return img.Dependencies
 }
 
-// inputPaths are the paths that an image's settings read at build time.
+// inputPaths are the paths that an image's settings read at build time, but for initrds, which are read last.
 func inputPaths(img *config.Image) []string {
-	paths := slices.Concat(img.BaseTrees, img.PackageDirectories, img.VolatilePackageDirectories, img.Initrds)
+	paths := slices.Concat(img.BaseTrees, img.PackageDirectories, img.VolatilePackageDirectories)
 	for _, trees := range [][]config.Tree{img.SkeletonTrees, img.ExtraTrees, img.SandboxTrees} {
 		for _, t := range trees {
 			paths = append(paths, t.Source)
@@ -129,6 +149,10 @@ func within(path, dir string) bool {
 }
 
 func pathExists(path string) bool {
+	if name, ok := config.BuiltinName(path); ok {
+		_, err := fs.Stat(builtin.FS, name)
+		return err == nil
+	}
 	_, err := os.Lstat(path)
 	return err == nil
 }
@@ -168,6 +192,7 @@ func check(cfg *config.Config, img *config.Image, earlier []*Job) []error {
 	if err := output.Check(img); err != nil {
 		add("", "%w", err)
 	}
+	checkBoot(cfg, img, earlier, add)
 	for _, base := range img.BaseTrees {
 		checkBaseTree(cfg, base, earlier, add)
 	}
@@ -176,7 +201,7 @@ func check(cfg *config.Config, img *config.Image, earlier []*Job) []error {
 			add("", "ExtraTrees=: %s does not exist", t.Source)
 		}
 	}
-	for _, path := range inputPaths(img) {
+	for _, path := range slices.Concat(inputPaths(img), img.Initrds) {
 		if late := maker(cfg, img, path); late != nil && !produced(cfg, path, earlier) {
 			add("add Dependencies="+late.Image, "reads %s, which image %s makes only later", path, late.Image)
 		}

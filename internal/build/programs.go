@@ -1,6 +1,7 @@
 package build
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -44,6 +45,20 @@ func (p *Plan) CheckPrograms(installed func(name string) bool) error {
 	return errors.Join(problems...)
 }
 
+// CheckKeys reports the keys that are not in files and cannot be used, before the build has worked for minutes.
+func (p *Plan) CheckKeys(ctx context.Context) error {
+	var problems []error
+	for _, job := range p.Jobs {
+		if job.Skip != "" {
+			continue
+		}
+		if err := output.CheckKeys(ctx, job.Image); err != nil {
+			problems = append(problems, &ConfigError{Err: fmt.Errorf("image %s: %w", job.Image.Image, err)})
+		}
+	}
+	return errors.Join(problems...)
+}
+
 // programs lists what an image cannot be built without.
 func programs(img *config.Image) []*MissingProgram {
 	var list []*MissingProgram
@@ -58,6 +73,10 @@ func programs(img *config.Image) []*MissingProgram {
 		list = append(list,
 			&MissingProgram{img.Image, purpose, "apt-get", "apt"},
 			&MissingProgram{img.Image, purpose, "dpkg", "dpkg"})
+	}
+	if output.VerityReference(img).NeedsProgram() || signsBoot(img) && output.SecureBootReference(img).NeedsProgram() ||
+		wantsPCRSignature(img) && output.ExpectedPCRReference(img).NeedsProgram() {
+		list = append(list, &MissingProgram{img.Image, "a key or certificate that is not in a file", "openssl", "openssl"})
 	}
 	for _, p := range output.Programs(img) {
 		list = append(list, &MissingProgram{img.Image, p.Purpose, p.Name, p.Package})

@@ -80,6 +80,9 @@ func (m *image) shown(path string) string {
 }
 
 // scriptView is what the scripts of a run see.
+// artifactsDir is the directory of a workspace that scripts know as $ARTIFACTDIR.
+const artifactsDir = "artifacts"
+
 func (m *image) scriptView(ctx context.Context, r scriptRun) (*script.View, error) {
 	json, err := config.ImageJSON(m.Image)
 	if err != nil {
@@ -101,7 +104,7 @@ func (m *image) scriptView(ctx context.Context, r scriptRun) (*script.View, erro
 		return v, nil
 	}
 	v.Root = m.root
-	v.PackageDir, v.ArtifactDir = m.b.work.Path(packagesDir), filepath.Join(m.work, "artifacts")
+	v.PackageDir, v.ArtifactDir = m.b.work.Path(packagesDir), filepath.Join(m.work, artifactsDir)
 	for _, dir := range []string{v.PackageDir, v.ArtifactDir} {
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			return nil, fmt.Errorf("making a directory for scripts: %w", err)

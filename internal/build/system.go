@@ -2,6 +2,7 @@ package build
 
 import (
 	"context"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -14,12 +15,13 @@ import (
 	"time"
 
 	"github.com/mkosi-go/mkosi/internal/host"
+	"github.com/mkosi-go/mkosi/internal/output"
 	"github.com/mkosi-go/mkosi/internal/pkgmgr"
 	"github.com/mkosi-go/mkosi/internal/sandbox"
 )
 
 // writeSystemFiles writes the small files that settings ask for, before the tools run that read them.
-func (m *image) writeSystemFiles(context.Context) error {
+func (m *image) writeSystemFiles(ctx context.Context) error {
 	if m.onlyAdditions() {
 		return nil
 	}
@@ -31,7 +33,7 @@ func (m *image) writeSystemFiles(context.Context) error {
 	if err := writeOSRelease(root, m.Image); err != nil {
 		return err
 	}
-	if err := m.checkSSH(root); err != nil {
+	if err := errors.Join(m.writeSSHUnits(root), m.writeAutologin(root)); err != nil {
 		return err
 	}
 	if len(m.BaseTrees) == 0 {
@@ -39,7 +41,7 @@ func (m *image) writeSystemFiles(context.Context) error {
 			return err
 		}
 	}
-	return errors.Join(m.linkInit(root), writeClockEpoch(root), m.writeVerityCertificate(root), m.writeMachineID(root))
+	return errors.Join(m.linkInit(root), writeClockEpoch(root), m.writeVerityCertificate(ctx, root), m.writeMachineID(root))
 }
 
 const systemdPath = "usr/lib/systemd/systemd"
@@ -100,11 +102,11 @@ func writeClockEpoch(root *os.Root) error {
 
 // writeVerityCertificate makes a systemd in the image trust what VerityKey= signs, such as extensions of the image; see
 // systemd-sysext(8).
-func (m *image) writeVerityCertificate(root *os.Root) error {
+func (m *image) writeVerityCertificate(ctx context.Context, root *os.Root) error {
 	if m.VerityCertificate == "" {
 		return nil
 	}
-	cert, err := os.ReadFile(m.VerityCertificate)
+	cert, err := m.verityCertificate(ctx)
 	if err != nil {
 		return fmt.Errorf("reading VerityCertificate=: %w", err)
 	}
@@ -113,6 +115,19 @@ func (m *image) writeVerityCertificate(root *os.Root) error {
 		return fmt.Errorf("creating %s in the image: %w", dir, err)
 	}
 	return writeFile(root, dir+"/mkosi.crt", cert, 0o644)
+}
+
+// verityCertificate returns VerityCertificate= as it is in its file, or in PEM form if it is somewhere else.
+func (m *image) verityCertificate(ctx context.Context) ([]byte, error) {
+	r := output.VerityReference(m.Image)
+	if t := m.VerityCertificateSource.Type; t == "" || t == "file" {
+		return os.ReadFile(r.Certificate)
+	}
+	cert, err := output.LoadCertificate(ctx, m.Image, r)
+	if err != nil {
+		return nil, err
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert.Raw}), nil
 }
 
 // writeMachineID writes machine-id(5). "uninitialized" makes the first boot choose one; base trees keep what they have.
@@ -125,14 +140,6 @@ func (m *image) writeMachineID(root *os.Root) error {
 		return nil
 	}
 	return writeFile(root, "etc/machine-id", []byte(id+"\n"), 0o444)
-}
-
-// checkSSH refuses what Ssh=auto would have to do for an image with an old systemd.
-func (m *image) checkSSH(root *os.Root) error {
-	if m.Ssh != "auto" || !exists(root, "usr/sbin/sshd") || exists(root, "usr/lib/systemd/system-generators/systemd-ssh-generator") {
-		return nil
-	}
-	return errors.New("the image has sshd but no systemd-ssh-generator, and writing units for Ssh=auto is not supported yet: set Ssh=never")
 }
 
 // systemTool is a program of systemd that completes a tree from configuration in it.
@@ -266,7 +273,7 @@ func (m *image) runSystemTool(ctx context.Context, t systemTool) error {
 		return nil
 	}
 	name := t.argv[0]
-	inImage := exists(root, path.Join("usr/bin", name)) && string(m.Architecture) == m.b.Host.Architecture
+	inImage := m.runsInImage(root, name)
 	if _, err := host.FindTool(name); err != nil && !inImage {
 		if exists(root, systemdPath) {
 			m.b.UI.Warnf(m.Image.Image, "%s runs neither from the image nor on this machine: %s is left to the first boot", name, t.text)
@@ -287,6 +294,12 @@ func (m *image) runSystemTool(ctx context.Context, t systemTool) error {
 		}
 		return err
 	})
+}
+
+// runsInImage reports whether the tree has a program, and this machine can run it.
+func (m *image) runsInImage(root *os.Root, name string) bool {
+	there := exists(root, path.Join("usr/bin", name)) || exists(root, path.Join("usr/sbin", name))
+	return there && string(m.Architecture) == m.b.Host.Architecture
 }
 
 func hasFiles(root *os.Root, dir string) bool {

@@ -54,6 +54,11 @@ func (m *image) installTrees(ctx context.Context, text string, trees []config.Tr
 // installTree copies one source: a directory, a file, or what a tar file holds. With a target a tar file is a file like
 // any other.
 func (m *image) installTree(ctx context.Context, t config.Tree) error {
+	source, err := m.b.sourcePath(t.Source)
+	if err != nil {
+		return err
+	}
+	t.Source = source
 	if fi, err := os.Stat(t.Source); err == nil && fi.Mode().IsRegular() && isTar(t.Source) && t.Target == "" {
 		return m.addTree(ctx, t.Source, m.root)
 	}

@@ -52,6 +52,9 @@ func (a *app) build(ctx context.Context) (err error) {
 	if err := plan.CheckPrograms(build.Installed); err != nil {
 		return err
 	}
+	if err := plan.CheckKeys(ctx); err != nil {
+		return err
+	}
 	if session := sandbox.Current(); session.SingleUser {
 		a.ui.Warnf("", "all files of the images will belong to root: %s", session.Reason)
 	}
@@ -110,7 +113,8 @@ func (a *app) enterSession() error {
 
 // needsSession reports whether a verb works on the files of images.
 func needsSession(v config.Verb) bool {
-	return v == config.VerbBuild || v == config.VerbClean || v == config.VerbPlan || v == config.VerbShell
+	return v == config.VerbBuild || v == config.VerbClean || v == config.VerbPlan || v == config.VerbShell || v == config.VerbVM ||
+		v == config.VerbTest
 }
 
 // startSession returns inside the session, or if it could not be started. The kernel's word for a limit on namespaces is

@@ -69,7 +69,10 @@ func init() {
 		config.VerbPlan:          (*app).plan,
 		config.VerbShell:         (*app).shell,
 		config.VerbSign:          (*app).sign,
+		config.VerbSSH:           (*app).ssh,
 		config.VerbSummary:       (*app).summary,
+		config.VerbTest:          (*app).test,
+		config.VerbVM:            (*app).vm,
 	}
 }
 

@@ -23,7 +23,7 @@ func verbGroups() []verbGroup {
 			config.VerbDependencies, config.VerbLatestSnapshot}},
 		{"Looking at the configuration", []config.Verb{config.VerbSummary, config.VerbExplain, config.VerbCheck, config.VerbCatConfig}},
 		{"Looking into images", []config.Verb{config.VerbInspect, config.VerbVerify, config.VerbDiff}},
-		{"Running images", []config.Verb{config.VerbShell, config.VerbBoot, config.VerbVM, config.VerbSSH, config.VerbJournalctl,
+		{"Running images", []config.Verb{config.VerbShell, config.VerbBoot, config.VerbVM, config.VerbTest, config.VerbSSH, config.VerbJournalctl,
 			config.VerbCoredumpctl, config.VerbSysupdate, config.VerbServe, config.VerbBurn, config.VerbBox}},
 		{"Help", []config.Verb{config.VerbHelp, config.VerbDocumentation, config.VerbCompletion}},
 	}

@@ -25,7 +25,7 @@ func (a *app) sign(ctx context.Context) error {
 	if !filepath.IsAbs(o.Path) {
 		o.Path = filepath.Join(a.cfg.Dir, o.Path)
 	}
-	if err := a.signingKey(&o); err != nil {
+	if err := a.signingKey(ctx, &o); err != nil {
 		return err
 	}
 	for _, img := range a.cfg.Images {
@@ -53,20 +53,21 @@ func (a *app) sign(ctx context.Context) error {
 }
 
 // signingKey sets what to sign with: the signature of --join-signature, or the key of the configuration.
-func (a *app) signingKey(o *disk.SignOptions) (err error) {
+func (a *app) signingKey(ctx context.Context, o *disk.SignOptions) (err error) {
 	main := a.cfg.Main()
+	r := output.VerityReference(main)
 	if text := a.cfg.Options.JoinSignature; text != "" {
 		if o.Join, err = parseJoined(text, a.cfg.Dir); err != nil || main.VerityCertificate == "" {
 			return err
 		}
-		o.Certificate, err = keys.LoadCertificate(main.VerityCertificate)
+		o.Certificate, err = output.LoadCertificate(ctx, main, r)
 		return err
 	}
 	if main.VerityKey == "" || main.VerityCertificate == "" {
 		return &config.Error{Msg: "signing needs a key and its certificate",
 			Hint: "name them with --verity-key and --verity-certificate, or a signature that was made elsewhere with --join-signature"}
 	}
-	o.Key, o.Certificate, err = keys.LoadPair(main.VerityKey, main.VerityCertificate)
+	o.Key, o.Certificate, err = output.LoadKey(ctx, main, r)
 	return err
 }
 

@@ -114,12 +114,12 @@ func TestUnsupported(t *testing.T) {
 		{"[Distribution]\nDistribution=fedora", "Distribution"},
 		{"[Distribution]\nArchitecture=arm64", "Architecture"},
 		{"[Content]\nBuildScripts=file", ""},
-		{"[Content]\nBootable=yes\nInitrds=", "Bootable"},
-		{"[Content]\nKernelCommandLine=quiet", "KernelCommandLine"},
-		{"[Content]\nKernelModulesInclude=x", "KernelModules"},
-		{"[Include]\nInclude=mkosi-vm", "Bootable"},
+		{"[Content]\nBootable=yes\nInitrds=", ""},
+		{"[Content]\nKernelCommandLine=quiet", ""},
+		{"[Content]\nKernelModulesInclude=x", ""},
+		{"[Include]\nInclude=mkosi-vm", ""},
 		{"[Build]\nToolsTree=yes", "ToolsTree"},
-		{"[Validation]\nSecureBoot=yes", "SecureBoot"},
+		{"[Validation]\nSecureBoot=yes", ""},
 		{"[Content]\nBootable=no\nSsh=never", ""},
 		{"[Output]\nSplitArtifacts=uki,kernel,initrd", ""},
 		{"[Validation]\nSecureBoot=no\nSecureBootKey=x", ""},
@@ -143,20 +143,6 @@ func TestUnsupported(t *testing.T) {
 		if strings.Join(got, " ") != tc.setting {
 			t.Errorf("%q: got %q, want %q", tc.conf, got, tc.setting)
 		}
-	}
-}
-
-func TestUnsupportedDefaultInitrd(t *testing.T) {
-	dir := t.TempDir()
-	if err := os.WriteFile(filepath.Join(dir, "mkosi.conf"), []byte("[Content]\nPackages=linux-image-amd64"), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	c, err := load(t, dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if img := c.Image(defaultInitrdName); img == nil || len(Unsupported(img)) == 0 {
-		t.Errorf("the default initrd is not refused: %v", img)
 	}
 }
 

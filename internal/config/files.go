@@ -21,8 +21,9 @@ const builtinRoot = "builtin:"
 // Files of the configuration lie in the file system or in the program. These
 // functions read either.
 
-// builtinName returns the name of a file within the program.
-func builtinName(p string) (string, bool) {
+// BuiltinName returns the name that a file within the program has in
+// [builtin.FS], and whether p is the path of one.
+func BuiltinName(p string) (name string, ok bool) {
 	rest, ok := strings.CutPrefix(p, builtinRoot)
 	return path.Clean(rest), ok
 }
@@ -34,7 +35,7 @@ func isBuiltIn(p string) bool { return strings.HasPrefix(p, builtinRoot) }
 func absolute(p string) bool { return filepath.IsAbs(p) || isBuiltIn(p) }
 
 func stat(p string) (fs.FileInfo, error) {
-	if name, ok := builtinName(p); ok {
+	if name, ok := BuiltinName(p); ok {
 		return fs.Stat(builtin.FS, name)
 	}
 	return os.Stat(p)
@@ -56,7 +57,7 @@ func isDir(p string) bool {
 func readDir(p string) ([]string, error) {
 	var entries []fs.DirEntry
 	var err error
-	if name, ok := builtinName(p); ok {
+	if name, ok := BuiltinName(p); ok {
 		entries, err = fs.ReadDir(builtin.FS, name)
 	} else {
 		entries, err = os.ReadDir(p)
@@ -73,7 +74,7 @@ func readDir(p string) ([]string, error) {
 
 // glob returns the files that a pattern matches.
 func glob(pattern string) ([]string, error) {
-	name, ok := builtinName(pattern)
+	name, ok := BuiltinName(pattern)
 	if !ok {
 		return filepath.Glob(pattern)
 	}
@@ -88,7 +89,7 @@ func glob(pattern string) ([]string, error) {
 func readFile(p string, limit int64) ([]byte, error) {
 	var f fs.File
 	var err error
-	if name, ok := builtinName(p); ok {
+	if name, ok := BuiltinName(p); ok {
 		f, err = builtin.FS.Open(name)
 	} else {
 		// A pipe that nobody writes to would be waited for.

@@ -74,9 +74,16 @@ func ProgramOptions() []ProgramOption {
 			func(f *pflag.FlagSet, o *Options, p ProgramOption) {
 				f.StringSliceVarP(&o.Ignore, p.Long, p.Short, nil, p.Help)
 			}},
+		{"timeout", "", "SECONDS", "test: how long booting, and each test, may take",
+			func(f *pflag.FlagSet, o *Options, p ProgramOption) {
+				f.IntVarP(&o.Timeout, p.Long, p.Short, defaultTimeout, p.Help)
+			}},
 		{"strict", "", "", "check: warnings are errors", flag(func(o *Options) *bool { return &o.Strict })},
 	}
 }
+
+// defaultTimeout is --timeout: a guest whose processor is emulated boots within minutes even on a busy machine.
+const defaultTimeout = 900
 
 // DiffIgnores are the words of --ignore.
 func DiffIgnores() []string {
@@ -257,6 +264,9 @@ func parseArgs(args []string) (*commandLine, error) {
 			return cl, &Error{Setting: o.name, Msg: fmt.Sprintf("%s does not take --%s", cl.verb, o.name), Hint: "it is for mkosi sign"}
 		}
 	}
+	if err := cl.checkTimeout(f.Changed("timeout")); err != nil {
+		return cl, err
+	}
 	if cl.options.RerunBuildScripts && !cl.verb.builds() {
 		return cl, &Error{Setting: "rerun-build-scripts", Msg: fmt.Sprintf("--rerun-build-scripts has no use with %s, which builds nothing", cl.verb)}
 	}
@@ -288,6 +298,17 @@ func (cl *commandLine) checkLooking() error {
 			return &Error{Setting: "ignore", Msg: fmt.Sprintf("--ignore: %q is nothing that can be ignored", word),
 				Hint: "choose of " + strings.Join(DiffIgnores(), ", ")}
 		}
+	}
+	return nil
+}
+
+// checkTimeout checks the option of the verb that waits for a guest.
+func (cl *commandLine) checkTimeout(given bool) error {
+	if given && cl.verb != VerbTest {
+		return &Error{Setting: "timeout", Msg: fmt.Sprintf("%s does not take --timeout", cl.verb), Hint: "it is for mkosi test"}
+	}
+	if cl.options.Timeout < 1 {
+		return &Error{Setting: "timeout", Msg: fmt.Sprintf("--timeout: %d is not a number of seconds", cl.options.Timeout)}
 	}
 	return nil
 }

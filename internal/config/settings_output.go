@@ -8,7 +8,7 @@ func outputSettings() []*Setting {
 			Help:      "kind of output",
 			kind:      enum("", "", FormatConfext, FormatCPIO, FormatDirectory, FormatDisk, FormatESP, FormatNone, FormatPortable, FormatSysext, FormatTar, FormatUKI, FormatOCI, FormatAddon),
 			Default:   FormatDisk,
-			Specifier: 't', matches: equal, built: only("directory", "tar", "cpio", "disk", "esp", "sysext", "confext", "portable", "none"),
+			Specifier: 't', matches: equal, built: only("directory", "tar", "cpio", "disk", "esp", "sysext", "confext", "portable", "uki", "addon", "none"),
 		},
 		{
 			Name: "ManifestFormat", Section: "Output", Scope: Local, Long: "manifest-format",

@@ -5,8 +5,9 @@ func validationSettings() []*Setting {
 	return []*Setting{
 		{
 			Name: "SecureBoot", Section: "Validation", Scope: Local, Long: "secure-boot",
-			Help: "sign what the firmware starts",
-			kind: boolean,
+			Help:  "sign what the firmware starts",
+			kind:  boolean,
+			built: full,
 		},
 		{
 			Name: "SecureBootAutoEnroll", Section: "Validation", Scope: Local, Long: "secure-boot-auto-enroll",
@@ -68,7 +69,7 @@ func validationSettings() []*Setting {
 			Help:    "where the key for dm-verity is",
 			kind:    keySource,
 			Default: KeySource{Type: "file"},
-			built:   only("file"),
+			built:   full,
 		},
 		{
 			Name: "VerityCertificate", Section: "Validation", Scope: Universal, Long: "verity-certificate",
@@ -81,13 +82,14 @@ func validationSettings() []*Setting {
 			Help:    "where the certificate for dm-verity is",
 			kind:    certificateSource,
 			Default: KeySource{Type: "file"},
-			built:   only("file"),
+			built:   full,
 		},
 		{
 			Name: "SignExpectedPcr", Section: "Validation", Scope: Local, Long: "sign-expected-pcr",
 			Help:    "sign the measurements that a unified kernel image will make",
 			kind:    feature,
 			Default: Auto,
+			built:   full,
 		},
 		{
 			Name: "SignExpectedPcrKey", Section: "Validation", Scope: Inherit, Long: "sign-expected-pcr-key",
@@ -122,6 +124,7 @@ func validationSettings() []*Setting {
 			Help:    "sign a policy that holds only in the initrd",
 			kind:    feature,
 			Default: Auto,
+			built:   full,
 		},
 		{
 			Name: "Passphrase", Section: "Validation", Scope: Local, Long: "passphrase",

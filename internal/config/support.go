@@ -33,10 +33,6 @@ type UnsupportedSetting struct {
 // which nothing at all is supported has no effect and is not listed.
 func Unsupported(img *Image) []UnsupportedSetting {
 	var list []UnsupportedSetting
-	if img.Image == defaultInitrdName {
-		list = append(list, UnsupportedSetting{Setting: "Initrds", Value: "default",
-			Reason: "the default initrd is not supported yet, set Initrds= to nothing or Bootable=no"})
-	}
 	for _, s := range table {
 		origins := img.Origin(s.Name)
 		if s.into != "" || s.built.all || len(origins) == 0 && s.built.values == nil {

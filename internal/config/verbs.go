@@ -15,6 +15,7 @@ const (
 	VerbShell          Verb = "shell"
 	VerbBoot           Verb = "boot"
 	VerbVM             Verb = "vm"
+	VerbTest           Verb = "test"
 	VerbSSH            Verb = "ssh"
 	VerbJournalctl     Verb = "journalctl"
 	VerbCoredumpctl    Verb = "coredumpctl"
@@ -62,6 +63,7 @@ type Options struct {
 	Check             bool     // sign compares all data with its hashes first
 	Certificates      []string // files with certificates that signatures are trusted with
 	Ignore            []string // what diff does not compare
+	Timeout           int      // seconds that booting, and each test, may take
 	Help              bool
 	Version           bool
 }
@@ -69,7 +71,7 @@ type Options struct {
 // Verbs returns all verbs in the order of help.
 func Verbs() []Verb {
 	return []Verb{
-		VerbInit, VerbSummary, VerbExplain, VerbCheck, VerbCatConfig, VerbPlan, VerbBuild, VerbShell, VerbBoot, VerbVM, VerbSSH, VerbJournalctl,
+		VerbInit, VerbSummary, VerbExplain, VerbCheck, VerbCatConfig, VerbPlan, VerbBuild, VerbShell, VerbBoot, VerbVM, VerbTest, VerbSSH, VerbJournalctl,
 		VerbCoredumpctl, VerbSysupdate, VerbBox, VerbDependencies, VerbClean, VerbServe, VerbBurn, VerbBump,
 		VerbGenkey, VerbSign, VerbInspect, VerbVerify, VerbDiff, VerbDocumentation, VerbCompletion, VerbLatestSnapshot, VerbHelp,
 	}
@@ -78,7 +80,7 @@ func Verbs() []Verb {
 // takesArgs reports whether anything may follow the verb.
 func (v Verb) takesArgs() bool {
 	switch v {
-	case VerbExplain, VerbBuild, VerbShell, VerbBoot, VerbVM, VerbSSH, VerbJournalctl, VerbCoredumpctl, VerbSysupdate, VerbBox,
+	case VerbExplain, VerbBuild, VerbShell, VerbBoot, VerbVM, VerbTest, VerbSSH, VerbJournalctl, VerbCoredumpctl, VerbSysupdate, VerbBox,
 		VerbDependencies, VerbBurn, VerbSign, VerbInspect, VerbVerify, VerbDiff, VerbDocumentation, VerbCompletion, VerbHelp:
 		return true
 	}
@@ -89,7 +91,7 @@ func (v Verb) takesArgs() bool {
 // asked for, or says how it would.
 func (v Verb) builds() bool {
 	switch v {
-	case VerbPlan, VerbBuild, VerbShell, VerbBoot, VerbVM, VerbSysupdate, VerbServe, VerbBurn:
+	case VerbPlan, VerbBuild, VerbShell, VerbBoot, VerbVM, VerbTest, VerbSysupdate, VerbServe, VerbBurn:
 		return true
 	}
 	return false

@@ -3,19 +3,12 @@ package inspect
 import (
 	"bytes"
 	"crypto"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/binary"
 	"io"
-	"math/big"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/uuid"
 	"golang.org/x/sys/unix"
@@ -25,6 +18,8 @@ import (
 	"github.com/mkosi-go/mkosi/internal/disk/gpt"
 	"github.com/mkosi-go/mkosi/internal/disk/repart"
 	"github.com/mkosi-go/mkosi/internal/disk/verity"
+	"github.com/mkosi-go/mkosi/internal/efi/pe/petest"
+	"github.com/mkosi-go/mkosi/internal/keys/keystest"
 )
 
 // pair is a key and its certificate.
@@ -34,20 +29,7 @@ type pair struct {
 }
 
 func newPair(t testing.TB, name string) pair {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(7), Subject: pkix.Name{CommonName: name}, NotAfter: time.Unix(4e9, 0)}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	cert, err := x509.ParseCertificate(der)
-	if err != nil {
-		t.Fatal(err)
-	}
+	key, cert := keystest.Pair(t, name)
 	return pair{key, cert}
 }
 
@@ -60,6 +42,8 @@ func (m memory) WriteAt(p []byte, off int64) (int, error) {
 	}
 	return copy(m[off:], p), nil
 }
+
+func (m memory) ReadAt(p []byte, off int64) (int, error) { return bytes.NewReader(m).ReadAt(p, off) }
 
 // files is a tree by its paths; those that end in a slash are folders.
 type files map[string]string
@@ -193,32 +177,10 @@ func inspect(t testing.TB, b []byte, certs ...*x509.Certificate) *Image {
 }
 
 // testSections are what a small unified kernel image is made of.
-var testSections = []struct{ name, text string }{
-	{".osrel", "ID=test\nPRETTY_NAME=\"Test \\\"system\\\"\"\n"}, {".cmdline", "root=/dev/sda quiet\x00"},
-	{".uname", "6.1.0"}, {".linux", strings.Repeat("kernel", 1000)},
+var testSections = []petest.Section{
+	{Name: ".osrel", Text: "ID=test\nPRETTY_NAME=\"Test \\\"system\\\"\"\n"}, {Name: ".cmdline", Text: "root=/dev/sda quiet\x00"},
+	{Name: ".uname", Text: "6.1.0"}, {Name: ".linux", Text: strings.Repeat("kernel", 1000)},
 }
 
 // testImage makes a program without a signature.
-func testImage() []byte {
-	const peAt, optional, align = 64, 240, 512
-	b := make([]byte, 1024)
-	copy(b, "MZ")
-	binary.LittleEndian.PutUint32(b[60:], peAt)
-	copy(b[peAt:], "PE\x00\x00\x64\x86")
-	le.PutUint16(b[peAt+6:], uint16(len(testSections)))
-	le.PutUint16(b[peAt+20:], optional)
-	opt := b[peAt+24:]
-	le.PutUint16(opt, 0x20b)
-	le.PutUint32(opt[60:], uint32(len(b)))
-	le.PutUint32(opt[108:], 16)
-	for i, s := range testSections {
-		h := b[peAt+24+optional+40*i:]
-		copy(h, s.name)
-		le.PutUint32(h[8:], uint32(len(s.text)))
-		le.PutUint32(h[16:], uint32((len(s.text)+align-1)/align*align))
-		le.PutUint32(h[20:], uint32(len(b)))
-		b = append(b, s.text...)
-		b = append(b, make([]byte, -len(b)&(align-1))...)
-	}
-	return b
-}
+func testImage() []byte { return petest.Program(testSections...) }

@@ -17,8 +17,11 @@ func Check(img *config.Image) error {
 	if !hasDefinitions(img) {
 		return nil
 	}
-	_, err := planImage(img, nil)
-	return err
+	plan, err := planImage(img, nil)
+	if err != nil || !plan.Sign {
+		return err
+	}
+	return VerityReference(img).Check()
 }
 
 // checkLevel refuses a CompressLevel= that the compressor does not have. A compression that is not built in is refused

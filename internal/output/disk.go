@@ -24,7 +24,7 @@ func (w *packer) writeDisk(ctx context.Context, path string) error {
 	if err != nil {
 		return err
 	}
-	opts, err := w.diskOptions(plan)
+	opts, err := w.diskOptions(ctx, plan)
 	if err != nil {
 		return err
 	}
@@ -36,12 +36,16 @@ func (w *packer) writeDisk(ctx context.Context, path string) error {
 	if !slices.ContainsFunc(plan.Definitions, boots) {
 		return w.finishImage(ctx, plan, path, func(raw string) (*disk.Result, error) {
 			opts.Path = raw
-			return disk.Build(ctx, opts)
+			result, err := disk.Build(ctx, opts)
+			if err != nil {
+				return nil, err
+			}
+			return result, w.boot(ctx, BootInput{Partitions: result.Partitions})
 		})
 	}
 	return w.finishImage(ctx, plan, path, func(raw string) (*disk.Result, error) {
 		opts.Path = raw
-		return buildTwice(ctx, opts, plan.elTorito)
+		return w.buildTwice(ctx, opts, plan.elTorito)
 	})
 }
 
@@ -66,11 +70,14 @@ func (w *packer) plan() (*imagePlan, error) {
 }
 
 // buildTwice writes an image without its boot partitions, and then these.
-func buildTwice(ctx context.Context, opts disk.Options, elTorito *disk.ElTorito) (*disk.Result, error) {
+func (w *packer) buildTwice(ctx context.Context, opts disk.Options, elTorito *disk.ElTorito) (*disk.Result, error) {
 	first := opts
 	first.Defer = slices.Concat(opts.Defer, bootTypes)
 	done, err := disk.Build(ctx, first)
 	if err != nil {
+		return nil, err
+	}
+	if err := w.boot(ctx, BootInput{Partitions: done.Partitions}); err != nil {
 		return nil, err
 	}
 	opts.Existing, opts.ElTorito = true, elTorito
@@ -99,7 +106,7 @@ func (w *packer) writeExtension(ctx context.Context, path string) error {
 	if plan.ignored {
 		w.warn("mkosi.repart/ is not for Format=%s and is ignored; RepartDirectories=mkosi.repart uses it", w.Image.Format)
 	}
-	opts, err := w.diskOptions(plan)
+	opts, err := w.diskOptions(ctx, plan)
 	if err != nil {
 		return err
 	}
@@ -111,12 +118,10 @@ func (w *packer) writeExtension(ctx context.Context, path string) error {
 }
 
 // diskOptions are those of every image.
-func (w *packer) diskOptions(plan *imagePlan) (disk.Options, error) {
+func (w *packer) diskOptions(ctx context.Context, plan *imagePlan) (disk.Options, error) {
 	opts := disk.Options{
 		Definitions:     plan.Definitions,
 		Defer:           plan.Defer,
-		Key:             plan.key,
-		Certificate:     plan.certificate,
 		Root:            w.Root,
 		Seed:            w.Image.Seed,
 		SourceDateEpoch: w.Image.SourceDateEpoch,
@@ -132,6 +137,11 @@ func (w *packer) diskOptions(plan *imagePlan) (disk.Options, error) {
 		return opts, err
 	}
 	opts.Getenv = func(name string) string { return env[name] }
+	if plan.Sign {
+		if opts.Key, opts.Certificate, err = LoadKey(ctx, w.Image, VerityReference(w.Image)); err != nil {
+			return opts, err
+		}
+	}
 	opts.Passphrase, err = plan.readPassphrase(w)
 	return opts, err
 }
@@ -152,6 +162,11 @@ func (w *packer) finishImage(ctx context.Context, plan *imagePlan, path string, 
 	}
 	if err := w.resize(raw, result); err != nil {
 		return err
+	}
+	if w.FinishDisk != nil {
+		if err := w.FinishDisk(ctx, raw); err != nil {
+			return err
+		}
 	}
 	if raw == path {
 		return nil

@@ -27,11 +27,16 @@ var espDirectories = []string{"boot", "efi"}
 
 // writeESP writes a disk image whose only partition is an EFI system partition with what the tree has for the firmware.
 func (w *packer) writeESP(ctx context.Context, path string) error {
+	if w.Boot != nil {
+		if err := w.bootFromTree(ctx); err != nil {
+			return err
+		}
+	}
 	plan, err := w.planESP(ctx)
 	if err != nil {
 		return err
 	}
-	opts, err := w.diskOptions(plan)
+	opts, err := w.diskOptions(ctx, plan)
 	if err != nil {
 		return err
 	}

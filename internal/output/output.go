@@ -33,6 +33,13 @@ type Request struct {
 	IgnoreOwners bool
 	// FileMode are the permissions of outputs that are files, unless OutputMode= says otherwise.
 	FileMode os.FileMode
+	// Boot makes what firmware reads in the tree, such as unified kernel images: their command line may name what is known
+	// only when the other partitions, which it gets, are written. It is called once, just before the tree's boot
+	// directories, or the tree of a format without partitions, are packed. nil when there is nothing to do.
+	Boot func(ctx context.Context, in BootInput) (*BootFiles, error)
+	// FinishDisk is called with a disk image that is complete but for what lies in front of its partitions, such as a boot
+	// sector. nil when there is nothing to do.
+	FinishDisk func(ctx context.Context, path string) error
 	// Run runs a program of the host on paths in Root, Dir and TempDir.
 	Run program.RunFunc
 	// Warn is called with what the user should know of and that is no reason to stop; nil means that nobody listens.
@@ -73,6 +80,8 @@ func Write(ctx context.Context, r Request) (*Result, error) {
 		write = w.writeDisk
 	case config.FormatESP:
 		write = w.writeESP
+	case config.FormatUKI, config.FormatAddon:
+		write = w.writeUKI
 	case config.FormatSysext, config.FormatConfext, config.FormatPortable:
 		write = w.writeExtension
 	default:
@@ -80,6 +89,9 @@ func Write(ctx context.Context, r Request) (*Result, error) {
 	}
 	name := r.Image.OutputName()
 	path, err := w.place(name)
+	if err == nil && !bootsLater(r.Image.Format) {
+		err = w.boot(ctx, BootInput{})
+	}
 	if err != nil {
 		return nil, fmt.Errorf("writing %s: %w", name, err)
 	}
@@ -107,6 +119,7 @@ type packer struct {
 	Result
 	// definitions are the files that the partitions of a disk image were made from.
 	definitions fs.FS
+	bootFiles   BootFiles
 }
 
 // place returns the path of a new output.
@@ -118,6 +131,15 @@ func (w *packer) place(name string) (string, error) {
 	}
 	w.Names = append(w.Names, name)
 	return path, nil
+}
+
+// bootsLater reports whether the writer of a format has the boot files made itself, when it knows more.
+func bootsLater(f config.Format) bool {
+	switch f {
+	case config.FormatDisk, config.FormatESP, config.FormatUKI, config.FormatAddon:
+		return true
+	}
+	return false
 }
 
 // warn tells the user something.

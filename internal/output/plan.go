@@ -1,8 +1,6 @@
 package output
 
 import (
-	"crypto"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -14,7 +12,6 @@ import (
 	"github.com/mkosi-go/mkosi/internal/config"
 	"github.com/mkosi-go/mkosi/internal/disk"
 	"github.com/mkosi-go/mkosi/internal/disk/repart"
-	"github.com/mkosi-go/mkosi/internal/keys"
 	"github.com/mkosi-go/mkosi/resources"
 )
 
@@ -29,9 +26,6 @@ type imagePlan struct {
 	warnings []string
 	// elTorito is nil unless the image is to start from optical media.
 	elTorito *disk.ElTorito
-	// key and certificate sign verity root hashes.
-	key         crypto.Signer
-	certificate *x509.Certificate
 }
 
 // planImage plans the image of any format that has partitions but esp, whose only one depends on the tree. osRelease
@@ -47,16 +41,13 @@ func planImage(img *config.Image, osRelease func(string) string) (*imagePlan, er
 	if err := p.checkPassphrase(img); err != nil {
 		return nil, err
 	}
-	var err error
 	if img.Format == config.FormatDisk {
+		var err error
 		if p.elTorito, err = elTorito(img, p.Definitions); err != nil {
 			return nil, err
 		}
 	}
-	if p.Sign {
-		p.key, p.certificate, err = keys.LoadPair(img.VerityKey, img.VerityCertificate)
-	}
-	return p, err
+	return p, nil
 }
 
 // find finds the definition files of an image of any format that has partitions but esp.

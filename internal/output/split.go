@@ -38,6 +38,8 @@ func (w *packer) split(ctx context.Context) error {
 			err = w.splitOSRelease()
 		case config.ArtifactTar:
 			err = w.splitTar(ctx)
+		default:
+			err = w.splitBoot(ctx, a)
 		}
 		if err != nil {
 			return fmt.Errorf("writing what SplitArtifacts=%s asks for: %w", a, err)
@@ -213,7 +215,10 @@ func splitSize(f *os.File, p *disk.Partition) (int64, error) {
 
 // SplitNames lists the names of what Write splits off of an image, as far as they are known before it is built.
 func SplitNames(img *config.Image) []string {
-	names := []string{img.SplitName("roothash"), img.SplitName("repart.d"), img.SplitName("osrelease")}
+	var names []string
+	for _, suffix := range []string{"roothash", "repart.d", "osrelease", "efi", "vmlinuz", "initrd", "kernel-modules-initrd", "pcrs"} {
+		names = append(names, img.SplitName(suffix))
+	}
 	add := func(name string) {
 		names = append(names, name)
 		if ext := img.CompressOutput.Extension(); ext != "" {

@@ -11,26 +11,15 @@ import (
 // looked for. On most systems they are links into /usr.
 var topDirs = []string{"/bin", "/lib", "/lib32", "/lib64", "/libo32", "/libx32", "/sbin"}
 
-// HostUsr lets a tool of this host run and shows it nothing else of the host:
-// /usr and its companions read-only, the alternatives and the linker's cache,
-// a private /dev and /proc, and empty /tmp, /run, /var/tmp and /var/log.
-func HostUsr() []Op {
-	ops := []Op{BindReadOnly("/usr", "/usr")}
-	for _, dir := range topDirs {
-		info, err := os.Lstat(dir)
-		switch {
-		case err != nil:
-		case info.Mode()&fs.ModeSymlink != 0:
-			if link, err := os.Readlink(dir); err == nil {
-				ops = append(ops, Symlink(link, dir))
-			}
-		case info.IsDir():
-			ops = append(ops, BindReadOnly(dir, dir))
-		}
-	}
-	return append(ops,
-		BindReadOnly("/etc/alternatives", "/etc/alternatives").Try(),
-		BindReadOnly("/etc/ld.so.cache", "/etc/ld.so.cache").Try(),
+// HostUsr is [Usr] of this host.
+func HostUsr() []Op { return Usr("/") }
+
+// Usr lets a tool of the system at root run and shows it nothing else of that
+// system, nor of this host: /usr and its companions read-only, the alternatives
+// and the linker's cache, a private /dev and /proc, and empty /tmp, /run,
+// /var/tmp and /var/log.
+func Usr(root string) []Op {
+	return append(Programs(root),
 		Dev("/dev"),
 		Proc("/proc"),
 		Dir("/run", 0o755),
@@ -38,6 +27,29 @@ func HostUsr() []Op {
 		Dir("/var/tmp", 0o777|fs.ModeSticky),
 		Dir("/var/log", 0o755),
 	)
+}
+
+// Programs shows the programs and libraries of the system at root: /usr and its
+// companions, the alternatives and the linker's cache, read-only.
+func Programs(root string) []Op {
+	ops := []Op{BindReadOnly(filepath.Join(root, "usr"), "/usr")}
+	for _, dir := range topDirs {
+		source := filepath.Join(root, dir)
+		info, err := os.Lstat(source)
+		switch {
+		case err != nil:
+		case info.Mode()&fs.ModeSymlink != 0:
+			if link, err := os.Readlink(source); err == nil {
+				ops = append(ops, Symlink(link, dir))
+			}
+		case info.IsDir():
+			ops = append(ops, BindReadOnly(source, dir))
+		}
+	}
+	for _, name := range []string{"/etc/alternatives", "/etc/ld.so.cache"} {
+		ops = append(ops, BindReadOnly(filepath.Join(root, name), name).Try())
+	}
+	return ops
 }
 
 // networkFiles are what a program with network needs of the host to find names

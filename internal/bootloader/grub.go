@@ -1,0 +1,124 @@
+package bootloader
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/mkosi-go/mkosi/internal/disk/program"
+)
+
+// Grub are the options of what installs grub.
+type Grub struct {
+	Options
+	// Signed says that only a grub for EFI that the distribution has signed is wanted.
+	Signed bool
+	// Distribution is the directory below EFI on the boot partition where a grub that the distribution has signed looks
+	// for its configuration, such as "debian".
+	Distribution string
+	// RunInImage runs a program of the tree with the tree as its root directory. It is nil where this machine cannot run
+	// the image's programs.
+	RunInImage program.RunFunc
+	// Run runs a program of this machine, or of the tools tree, that sees the tree where Options.Root says.
+	Run program.RunFunc
+}
+
+// Where distributions keep grub in a tree.
+var (
+	grubDirs  = []string{"usr/lib/grub", "usr/share/grub2"}
+	grubFonts = []string{"usr/share/grub/unicode.pf2", "usr/share/grub2/unicode.pf2"}
+)
+
+// grubModules are built into a grub that is made for the image: all that it can do without other files, with which it
+// reads the boot partition, its configuration and kernels. Those to find disks or start EFI programs depend on the
+// platform.
+var grubModules = []string{
+	"cat", "cmp", "div", "echo", "fat", "hello", "help", "keylayouts", "linux", "loadenv", "ls", "normal", "part_gpt",
+	"read", "reboot", "search_fs_file", "search", "sleep", "test", "tr", "true",
+}
+
+const (
+	// grubPrefix is the directory of the boot partition with grub's files.
+	grubPrefix = "/grub"
+	// grubEarly finds the boot partition: the first one with the configuration.
+	grubEarly = "search --no-floppy --set=root --file " + grubPrefix + "/grub.cfg\nset prefix=($root)" + grubPrefix + "\n"
+)
+
+// grubPackages says which packages have grub.
+const grubPackages = "add the packages that have it: grub-pc-bin or grub-efi-amd64-bin and grub-common of Debian and Ubuntu, grub2-pc-modules or grub2-efi-x64-modules and grub2-tools-minimal of Fedora, grub of Arch Linux"
+
+// findGrub returns the directory with grub's modules for a platform, such as "i386-pc", in the tree.
+func findGrub(i *image, platform string) (string, error) {
+	var tried []string
+	for _, dir := range grubDirs {
+		dir += "/" + platform
+		if i.isFile(dir + "/normal.mod") {
+			return dir, nil
+		}
+		tried = append(tried, dir+"/normal.mod")
+	}
+	return "", &Missing{"grub for " + platform, tried, grubPackages}
+}
+
+// mkimage returns a grub for a platform, made from modules in a directory of the tree with grub-mkimage(1): the image's
+// own, which fits them, or else this machine's. sbat is the path of a file in the tree for shim, or "".
+func (o Grub) mkimage(ctx context.Context, i *image, dir, platform, sbat string, modules ...string) ([]byte, error) {
+	early, err := memoryFile("grub-early.cfg", grubEarly)
+	if err != nil {
+		return nil, err
+	}
+	defer early.Close()
+	// The program has the disk take what it wrote, which fails on a pipe.
+	made, err := memoryFile("grub", "")
+	if err != nil {
+		return nil, err
+	}
+	defer made.Close()
+	run := func(run program.RunFunc, name, root string) error {
+		args := []string{name, "--directory=" + root + "/" + dir, "--config=/proc/self/fd/0", "--prefix=" + grubPrefix, "--format=" + platform}
+		if sbat != "" {
+			args = append(args, "--sbat="+root+"/"+sbat)
+		} else {
+			args = append(args, "--disable-shim-lock") // there is nobody to ask whether a kernel may run
+		}
+		args = append(append(args, grubModules...), modules...)
+		return run(ctx, program.Command{Args: args, Stdin: early, Stdout: made})
+	}
+	for _, name := range []string{"grub-mkimage", "grub2-mkimage"} {
+		switch {
+		case o.RunInImage != nil && i.isFile("usr/bin/"+name):
+			err = run(o.RunInImage, "/usr/bin/"+name, "")
+		case o.Run != nil:
+			err = run(o.Run, name, o.Root)
+		default:
+			err = fs.ErrNotExist
+		}
+		if err == nil {
+			return io.ReadAll(io.NewSectionReader(made, 0, maxProgram))
+		}
+		if !errors.Is(err, fs.ErrNotExist) {
+			return nil, fmt.Errorf("making grub for %s: %w", platform, err)
+		}
+	}
+	return nil, fmt.Errorf("making grub for %s needs the program grub-mkimage or grub2-mkimage in the image or on this machine: install grub-common of Debian or Ubuntu, grub2-tools-minimal of Fedora, grub of Arch Linux", platform)
+}
+
+// memoryFile returns a file in memory that can be opened by a program that has it as its standard input.
+func memoryFile(name, content string) (*os.File, error) {
+	fd, err := unix.MemfdCreate(name, unix.MFD_CLOEXEC)
+	if err != nil {
+		return nil, fmt.Errorf("making a file in memory: %w", err)
+	}
+	f := os.NewFile(uintptr(fd), name)
+	if _, err := strings.NewReader(content).WriteTo(f); err != nil {
+		f.Close()
+		return nil, fmt.Errorf("writing a file in memory: %w", err)
+	}
+	return f, nil
+}

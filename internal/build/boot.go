@@ -1,0 +1,367 @@
+package build
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/mkosi-go/mkosi/internal/bootloader"
+	"github.com/mkosi-go/mkosi/internal/config"
+	"github.com/mkosi-go/mkosi/internal/disk"
+	"github.com/mkosi-go/mkosi/internal/disk/repart"
+	"github.com/mkosi-go/mkosi/internal/kernel"
+	"github.com/mkosi-go/mkosi/internal/output"
+)
+
+// An image is made bootable in two steps. Boot loaders go into the tree before the system's own tools see it. Kernels
+// follow when everything else is packed, for their command line may hold the root hash of a partition.
+
+// makesBootFiles reports whether boot files are made of an image: for its boot loader, as the image itself, or to be split
+// off.
+func (m *image) makesBootFiles() bool {
+	switch m.Format {
+	case config.FormatUKI, config.FormatESP, config.FormatAddon, config.FormatCPIO:
+		return true
+	}
+	return boots(m.Image)
+}
+
+// makeBootFiles makes what boot loaders start: a unified kernel image or a boot loader entry for each kernel.
+func (m *image) makeBootFiles(ctx context.Context, in output.BootInput) (*output.BootFiles, error) {
+	if err := m.b.await(ctx, m.awaits); err != nil {
+		return nil, err
+	}
+	if m.Format == config.FormatAddon {
+		return m.makeAddon(ctx, in)
+	}
+	kernels, err := m.kernels()
+	if err != nil || len(kernels) == 0 {
+		return nil, err
+	}
+	b := &bootFiles{image: m, partitions: in.Partitions}
+	if b.cmdline, b.hash, err = m.kernelCommandLine(in.Partitions); err != nil {
+		return nil, err
+	}
+	if b.token, err = bootloader.EntryToken(m.root); err != nil {
+		return nil, err
+	}
+	if b.stub, err = m.stub(); err != nil {
+		return nil, err
+	}
+	for _, k := range kernels {
+		made, err := b.collect(ctx, k, in)
+		if err != nil {
+			return nil, err
+		}
+		b.kernels = append(b.kernels, k)
+		b.files = append(b.files, made)
+	}
+	if err := b.install(ctx); err != nil {
+		return nil, err
+	}
+	return b.files[0], nil
+}
+
+// kernels are those to be started, the newest first. Where there is room for one, it is that.
+func (m *image) kernels() ([]kernel.Kernel, error) {
+	kernels, err := kernel.Find(m.root)
+	switch {
+	case err != nil:
+		return nil, err
+	case len(kernels) > 1 && m.hasOneKernel():
+		return kernels[:1], nil
+	case len(kernels) > 0, m.Bootable != config.Enabled && m.Format != config.FormatUKI:
+		return kernels, nil
+	}
+	return nil, errors.New("the image has no kernel, neither /boot/vmlinuz-VERSION nor /usr/lib/modules/VERSION/vmlinuz: add a package with one, such as linux-image-amd64 of Debian, to Packages=")
+}
+
+// hasOneKernel reports whether an image starts its newest kernel only.
+func (m *image) hasOneKernel() bool {
+	return m.Format == config.FormatUKI || m.Format == config.FormatESP || m.startsUKI()
+}
+
+// startsUKI reports whether firmware starts a unified kernel image without a boot loader.
+func (m *image) startsUKI() bool {
+	return m.Bootloader == config.BootloaderUKI || m.Bootloader == config.BootloaderUKISigned
+}
+
+// bootFiles are the files that start an image while they are made.
+type bootFiles struct {
+	*image
+	partitions []disk.Partition
+	cmdline    []string
+	hash       string // root hash in the command line
+	token      string // see bootloader.EntryToken
+	stub       string // path in the tree, "" to make no unified kernel images
+	kernels    []kernel.Kernel
+	files      []*output.BootFiles // of each kernel
+	shared     int                 // how many initrds all kernels have
+	microcode  string
+}
+
+// collect finds or makes what one kernel is started with.
+func (b *bootFiles) collect(ctx context.Context, k kernel.Kernel, in output.BootInput) (*output.BootFiles, error) {
+	files := &output.BootFiles{Kernel: filepath.Join(b.root, k.Image)}
+	if in.Initrd != "" {
+		files.Initrds = []string{in.Initrd}
+		return files, nil
+	}
+	microcode, err := b.artifacts("io.mkosi.microcode")
+	if err != nil {
+		return nil, err
+	}
+	left, err := b.artifacts("io.mkosi.initrd")
+	if err != nil {
+		return nil, err
+	}
+	files.Initrds = slices.Concat(microcode, b.Initrds, left)
+	b.shared = len(files.Initrds)
+	if b.KernelModulesInitrd {
+		files.ModulesInitrd, err = b.modulesInitrd(ctx, k)
+		files.Initrds = append(files.Initrds, files.ModulesInitrd)
+	}
+	return files, err
+}
+
+// install puts everything to where boot loaders look for it.
+func (b *bootFiles) install(ctx context.Context) (err error) {
+	if !boots(b.Image) && b.Format != config.FormatUKI && b.Format != config.FormatESP {
+		return nil // only to be split off
+	}
+	if b.Format == config.FormatESP && b.Bootable == config.Disabled {
+		return nil
+	}
+	if b.microcode, err = b.microcodeInitrd(ctx); err != nil {
+		return err
+	}
+	var entries []bootloader.Entry
+	if b.stub == "" {
+		err = b.step("copying kernels to the boot partition", func() error {
+			entries, err = b.installKernels(ctx)
+			return err
+		})
+	} else {
+		entries, err = b.installUKIs(ctx)
+	}
+	if err != nil || !usesGrub(b.Image) {
+		return err
+	}
+	menus := bootloader.GrubMenus{EFI: entries, BIOS: entries, RootOption: rootOption(b.cmdline, b.partitions)}
+	if bootsPC(b.Image) && b.stub != "" {
+		// PC firmware starts no unified kernel images.
+		if menus.BIOS, err = b.installKernels(ctx); err != nil {
+			return err
+		}
+	}
+	return bootloader.WriteGrubConfig(b.root, menus)
+}
+
+// installUKIs makes a unified kernel image for each kernel.
+func (b *bootFiles) installUKIs(ctx context.Context) ([]bootloader.Entry, error) {
+	var entries []bootloader.Entry
+	for i, k := range b.kernels {
+		files := b.files[i]
+		if err := b.signKernel(ctx, k, files); err != nil {
+			return nil, err
+		}
+		parts := ukiParts{
+			kernel: &k, kernelFile: files.Kernel, stub: b.stub, initrds: files.Initrds, microcode: b.microcode,
+			cmdline: b.cmdline,
+		}
+		name := b.ukiPath(k, b.token, b.hash, b.tries())
+		err := b.step("assembling the unified kernel image of "+k.Version, func() (err error) {
+			files.UKI, files.PCRs, err = b.createUKI(ctx, name, parts)
+			return err
+		})
+		if err != nil {
+			return nil, err
+		}
+		if b.startsUKI() && b.Format != config.FormatUKI {
+			// It is signed already.
+			return nil, bootloader.InstallUKI(ctx, bootloader.Options{Root: b.root, Architecture: b.Architecture.EFI(), Shim: b.ShimBootloader != config.ShimNone}, files.UKI)
+		}
+		entries = append(entries, bootloader.Entry{ID: strings.TrimSuffix(path.Base(name), ".efi"), UKI: strings.TrimPrefix(name, "boot")})
+	}
+	return entries, nil
+}
+
+// installKernels copies kernels and initrds for boot loader entries of type 1.
+func (b *bootFiles) installKernels(ctx context.Context) ([]bootloader.Entry, error) {
+	var shared []bootloader.Initrd
+	if b.microcode != "" {
+		shared = append(shared, bootloader.Initrd{Path: b.microcode, Name: "microcode.initrd"})
+	}
+	for _, name := range b.files[0].Initrds[:b.shared] {
+		shared = append(shared, bootloader.Initrd{Path: name, Name: filepath.Base(name)})
+	}
+	var list []bootloader.Kernel
+	for i, k := range b.kernels {
+		l := bootloader.Kernel{Version: k.Version, Image: k.Image, Options: strings.Join(b.cmdline, " ")}
+		for _, name := range b.files[i].Initrds[b.shared:] {
+			l.Initrds = append(l.Initrds, bootloader.Initrd{Path: name, Name: "kernel-modules.initrd"})
+		}
+		list = append(list, l)
+	}
+	return bootloader.InstallKernels(ctx, b.bootOptions(), shared, list)
+}
+
+// createUKI makes a unified kernel image or an addon: at name in the tree, or outside of it where it is the output. It
+// returns its path on this machine.
+func (m *image) createUKI(ctx context.Context, name string, parts ukiParts) (file string, policies []byte, err error) {
+	dir := m.root
+	if m.Format == config.FormatUKI || m.Format == config.FormatAddon || m.startsUKI() {
+		dir, name = m.work, "image.efi"
+	}
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return "", nil, err
+	}
+	defer root.Close()
+	if err := root.MkdirAll(path.Dir(name), 0o755); err != nil {
+		return "", nil, fmt.Errorf("creating /%s in the image: %w", path.Dir(name), err)
+	}
+	if err := root.RemoveAll(name); err != nil {
+		return "", nil, fmt.Errorf("replacing /%s in the image: %w", name, err)
+	}
+	out, err := root.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o755)
+	if err != nil {
+		return "", nil, fmt.Errorf("creating /%s in the image: %w", name, err)
+	}
+	policies, err = m.writeUKI(ctx, out, parts)
+	return filepath.Join(dir, name), policies, errors.Join(err, out.Close())
+}
+
+// signKernel has the kernel of a unified kernel image signed with SecureBoot=yes: firmware checks it once more when the
+// stub starts it.
+func (m *image) signKernel(ctx context.Context, k kernel.Kernel, files *output.BootFiles) (err error) {
+	if !m.SecureBoot {
+		return nil
+	}
+	in, err := os.Open(files.Kernel)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	signed := filepath.Join(m.work, "vmlinuz-"+k.Version)
+	out, err := os.OpenFile(signed, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, out.Close()) }()
+	if _, err := io.Copy(out, in); err != nil {
+		return fmt.Errorf("copying the kernel: %w", err)
+	}
+	files.Kernel = signed
+	return m.signFile(ctx, out)
+}
+
+// artifacts returns the files that scripts have left in a directory of $ARTIFACTDIR, sorted.
+func (m *image) artifacts(dir string) ([]string, error) {
+	dir = filepath.Join(m.work, artifactsDir, dir)
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	var files []string
+	for _, e := range entries {
+		if e.Type().IsRegular() {
+			files = append(files, filepath.Join(dir, e.Name()))
+		}
+	}
+	return files, err
+}
+
+// stub returns the path of the stub for unified kernel images in the tree; "" if none are to be made.
+func (m *image) stub() (string, error) {
+	always := m.hasOneKernel()
+	if !always && (m.UnifiedKernelImages == config.UKINone || m.Bootloader == config.BootloaderNone) {
+		return "", nil
+	}
+	root, err := os.OpenRoot(m.root)
+	if err != nil {
+		return "", err
+	}
+	defer root.Close()
+	stub := path.Join(stubDir, "linux"+m.Architecture.EFI()+".efi.stub")
+	if exists(root, stub) {
+		return stub, nil
+	}
+	if !always && m.UnifiedKernelImages == config.UKIAuto {
+		return "", nil
+	}
+	return "", &bootloader.Missing{What: "stub for unified kernel images", Tried: []string{stub},
+		Hint: "add the package with the stubs of systemd to Packages=, systemd-boot-efi in Debian"}
+}
+
+// kernelCommandLine is the command line of every kernel. hash is the root hash in it, "" for none.
+func (m *image) kernelCommandLine(partitions []disk.Partition) (words []string, hash string, err error) {
+	var root, usr *disk.Partition
+	for i := range partitions {
+		switch partitions[i].Type.Role {
+		case repart.RoleRoot:
+			root = &partitions[i]
+		case repart.RoleUsr:
+			usr = &partitions[i]
+		}
+	}
+	for _, v := range []struct {
+		name      string
+		partition *disk.Partition
+	}{{"roothash", root}, {"usrhash", usr}} {
+		if v.partition != nil && v.partition.RootHash != nil {
+			hash = hex.EncodeToString(v.partition.RootHash)
+			words = append(words, v.name+"="+hash)
+		}
+	}
+	for _, word := range m.KernelCommandLine {
+		for _, v := range []struct {
+			name      string
+			partition *disk.Partition
+		}{{"root=PARTUUID", root}, {"mount.usr=PARTUUID", usr}} {
+			if word != v.name {
+				continue
+			}
+			if v.partition == nil {
+				return nil, "", fmt.Errorf("KernelCommandLine=%s: the image has no such partition", word)
+			}
+			word += "=" + v.partition.UUID.String()
+		}
+		words = append(words, word)
+	}
+	return words, hash, nil
+}
+
+// tries is how often an image is tried to boot before it counts as bad, "" if nothing says; see the automatic boot
+// assessment of systemd.
+func (m *image) tries() string {
+	root, err := os.OpenRoot(m.root)
+	if err != nil {
+		return ""
+	}
+	defer root.Close()
+	b, err := readFileLimited(root, "etc/kernel/tries", 4096)
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSpace(string(b))
+}
+
+// makeAddon makes an addon to unified kernel images, with the tree as an initrd.
+func (m *image) makeAddon(ctx context.Context, in output.BootInput) (*output.BootFiles, error) {
+	stub := path.Join(stubDir, "addon"+m.Architecture.EFI()+".efi.stub")
+	files := &output.BootFiles{}
+	err := m.step("assembling the addon", func() (err error) {
+		files.UKI, _, err = m.createUKI(ctx, "", ukiParts{stub: stub, initrds: []string{in.Initrd}, cmdline: m.KernelCommandLine})
+		return err
+	})
+	return files, err
+}

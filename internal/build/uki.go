@@ -1,0 +1,259 @@
+package build
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/mkosi-go/mkosi/internal/config"
+	"github.com/mkosi-go/mkosi/internal/efi/pcr"
+	"github.com/mkosi-go/mkosi/internal/efi/uki"
+	"github.com/mkosi-go/mkosi/internal/kernel"
+)
+
+// stubDir holds the stubs of unified kernel images in a tree, see systemd-stub(7).
+const stubDir = "usr/lib/systemd/boot/efi"
+
+// ukiParts is what a unified kernel image is made of, but for what the settings say.
+type ukiParts struct {
+	kernel     *kernel.Kernel // nil for an addon
+	kernelFile string
+	stub       string // path in the tree
+	initrds    []string
+	microcode  string // path, "" for none
+	trees      []string
+	cmdline    []string
+}
+
+// openFiles are files that are read until all of them are closed.
+type openFiles struct{ files []*os.File }
+
+func (o *openFiles) Close() error {
+	var errs []error
+	for _, f := range o.files {
+		errs = append(errs, f.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// open opens a file of this machine.
+func (o *openFiles) open(name string) (*io.SectionReader, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	return o.section(f)
+}
+
+// openIn opens a file of a tree.
+func (o *openFiles) openIn(root *os.Root, name string) (*io.SectionReader, error) {
+	f, err := openRegular(root, name)
+	if err != nil {
+		return nil, err
+	}
+	return o.section(f)
+}
+
+func (o *openFiles) section(f *os.File) (*io.SectionReader, error) {
+	o.files = append(o.files, f)
+	fi, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	return io.NewSectionReader(f, 0, fi.Size()), nil
+}
+
+// writeUKI assembles a unified kernel image, or an addon, in an empty file, and signs it with SecureBoot=yes. It returns the
+// policies that are to be signed elsewhere, as JSON, if that is wanted.
+func (m *image) writeUKI(ctx context.Context, out *os.File, p ukiParts) (policies []byte, err error) {
+	root, err := os.OpenRoot(m.root)
+	if err != nil {
+		return nil, err
+	}
+	defer root.Close()
+	files := &openFiles{}
+	defer func() { err = errors.Join(err, files.Close()) }()
+	opts, err := m.ukiOptions(ctx, root, files, p)
+	if err != nil {
+		return nil, err
+	}
+	result, err := uki.Build(ctx, out, opts)
+	if err == nil && m.SecureBoot {
+		err = m.signFile(ctx, out)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if result.KernelProblem != nil {
+		m.b.UI.Warnf(m.Image.Image, "firmware will not start the kernel: %v", result.KernelProblem)
+	}
+	if opts.Policies == nil || wantsPCRSignature(m.Image) {
+		return nil, nil
+	}
+	return []byte(result.Policies.Text()), nil
+}
+
+func (m *image) ukiOptions(ctx context.Context, root *os.Root, files *openFiles, p ukiParts) (o uki.Options, err error) {
+	if o.Stub, err = files.openIn(root, p.stub); err != nil {
+		return o, fmt.Errorf("opening the stub: %w", err)
+	}
+	base := &o.Base
+	base.CommandLine = commandLine(p.cmdline)
+	for _, name := range p.initrds {
+		r, err := files.open(name)
+		if err != nil {
+			return o, fmt.Errorf("opening the initrd: %w", err)
+		}
+		base.Initrds = append(base.Initrds, r)
+	}
+	if p.kernel == nil {
+		return o, nil
+	}
+	base.Uname = p.kernel.Version
+	if base.Kernel, err = files.open(p.kernelFile); err != nil {
+		return o, fmt.Errorf("opening the kernel: %w", err)
+	}
+	if base.OSRelease, err = osReleaseText(root); err != nil {
+		return o, err
+	}
+	if p.microcode != "" {
+		if base.Microcode, err = files.open(p.microcode); err != nil {
+			return o, fmt.Errorf("opening the microcode: %w", err)
+		}
+	}
+	if m.Splash != "" {
+		if base.Splash, err = files.openIn(root, strings.TrimPrefix(m.Splash, "/")); err != nil {
+			return o, fmt.Errorf("opening Splash=%s in the image: %w", m.Splash, err)
+		}
+	}
+	if err := addDevicetrees(root, files, base, p.trees); err != nil {
+		return o, err
+	}
+	o.Profiles = m.ukiProfiles(p.cmdline)
+	o.Policies, err = m.policies(ctx)
+	return o, err
+}
+
+// addDevicetrees adds devicetrees to the sections: one by itself is for every machine, of several that is taken which fits.
+func addDevicetrees(root *os.Root, files *openFiles, s *uki.Sections, names []string) error {
+	for _, name := range names {
+		r, err := files.openIn(root, name)
+		if err != nil {
+			return fmt.Errorf("opening a devicetree: %w", err)
+		}
+		s.DeviceTrees = append(s.DeviceTrees, r)
+	}
+	return nil
+}
+
+// ukiProfiles are those of UnifiedKernelImageProfiles=. Each has the words of the command line before its own.
+func (m *image) ukiProfiles(cmdline []string) []uki.Profile {
+	var list []uki.Profile
+	for _, p := range m.UnifiedKernelImageProfiles {
+		var fields strings.Builder
+		for _, key := range slices.Sorted(maps.Keys(p.Profile)) {
+			fmt.Fprintf(&fields, "%s=%s\n", key, p.Profile[key])
+		}
+		u := uki.Profile{Unsigned: !p.SignExpectedPcr}
+		u.Profile, u.CommandLine = fields.String(), commandLine(slices.Concat(cmdline, p.Cmdline))
+		list = append(list, u)
+	}
+	return list
+}
+
+// commandLine is the text of a section with a command line. It ends in a zero byte, as the reference has it.
+func commandLine(words []string) string {
+	text := strings.TrimSpace(strings.Join(words, " "))
+	if text == "" {
+		return ""
+	}
+	return text + "\x00"
+}
+
+// osReleaseText returns the os-release(5) file of a tree.
+func osReleaseText(root *os.Root) (string, error) {
+	for _, name := range []string{"usr/lib/os-release", "etc/os-release"} {
+		if exists(root, name) {
+			b, err := readFileLimited(root, name, 1<<20)
+			return string(b), err
+		}
+	}
+	return "", errors.New("a unified kernel image needs an os-release(5) file in /usr/lib or /etc, and the tree has none")
+}
+
+// wantsPCRSignature reports whether policies for PCR values are signed: SignExpectedPcr=, which by default follows
+// SecureBoot=.
+func wantsPCRSignature(img *config.Image) bool {
+	switch img.SignExpectedPcr {
+	case config.Disabled:
+		return false
+	case config.Auto:
+		return img.SecureBoot && img.SignExpectedPcrKey != "" && img.SignExpectedPcrCertificate != ""
+	}
+	return true
+}
+
+// policies says which policies for PCR values a unified kernel image gets, nil for none.
+func (m *image) policies(ctx context.Context) (*pcr.Options, error) {
+	sign, split := wantsPCRSignature(m.Image), slices.Contains(m.SplitArtifacts, config.ArtifactPCRs)
+	if !sign && !split {
+		return nil, nil
+	}
+	bank, err := pcr.ParseBank("sha256")
+	if err != nil {
+		return nil, err
+	}
+	o := &pcr.Options{Banks: []pcr.Bank{bank}, Initrd: m.SignInitrdPCRs != config.Disabled}
+	if sign {
+		o.Key, err = m.pcrKey(ctx)
+		return o, err
+	}
+	cert, err := m.pcrCertificate(ctx)
+	if err != nil {
+		return nil, err
+	}
+	o.PublicKey = cert.PublicKey
+	return o, nil
+}
+
+// ukiPath is where the unified kernel image of a kernel goes in the tree.
+func (m *image) ukiPath(k kernel.Kernel, token, hash, tries string) string {
+	format := m.UnifiedKernelImageFormat
+	if format == "" {
+		format = "&e-&k"
+		if hash != "" {
+			format += "-&h"
+		}
+		if tries != "" {
+			format += "+&c"
+		}
+	}
+	values := map[byte]string{'e': token, 'k': k.Version, 'h': hash, 'c': tries}
+	return path.Join("boot/EFI/Linux", filepath.Base(expandName(format, values))+".efi")
+}
+
+// expandName replaces delayed specifiers, such as &k, and && by an ampersand. Others are left as they are.
+func expandName(format string, values map[byte]string) string {
+	var b strings.Builder
+	for i := 0; i < len(format); i++ {
+		if format[i] == '&' && i+1 < len(format) {
+			if v, ok := values[format[i+1]]; ok || format[i+1] == '&' {
+				if !ok {
+					v = "&"
+				}
+				b.WriteString(v)
+				i++
+				continue
+			}
+		}
+		b.WriteByte(format[i])
+	}
+	return b.String()
+}

@@ -1,0 +1,41 @@
+package machine
+
+import (
+	"errors"
+	"strings"
+
+	"github.com/mkosi-go/mkosi/internal/machine/qmp"
+)
+
+// setMonitor makes a connection with QEMU the machine's.
+func (m *Machine) setMonitor(c *qmp.Client) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.monitor = c
+}
+
+// PowerDown asks the guest to go down, as the power button of a computer does. Whether it does is its own decision. It
+// fails if the machine does not run, or does not any more.
+func (m *Machine) PowerDown() error {
+	m.mu.Lock()
+	c := m.monitor
+	m.mu.Unlock()
+	if c == nil {
+		return errors.New("the machine does not run yet")
+	}
+	return c.Execute("system_powerdown")
+}
+
+// commandLine writes arguments so that a shell reads them back as they are.
+func commandLine(args []string) string {
+	words := make([]string, len(args))
+	for i, a := range args {
+		words[i] = a
+		if a == "" || strings.ContainsFunc(a, func(c rune) bool { return !strings.ContainsRune(plainCharacters, c) }) {
+			words[i] = "'" + strings.ReplaceAll(a, "'", `'\''`) + "'"
+		}
+	}
+	return strings.Join(words, " ")
+}
+
+const plainCharacters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_=./:,@%+"

@@ -1,0 +1,170 @@
+package machine
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/mkosi-go/mkosi/internal/config"
+	"github.com/mkosi-go/mkosi/internal/disk/gpt"
+)
+
+// runs is a run of a scene's machine that has begun.
+func (s *scene) runs() *running {
+	s.t.Helper()
+	r := &running{m: s.plan(), ctx: s.t.Context(), end: func(error) {}, dir: s.t.TempDir()}
+	s.t.Cleanup(func() {
+		if err := r.close(); err != nil {
+			s.t.Error(err)
+		}
+	})
+	return r
+}
+
+func TestBlockdev(t *testing.T) {
+	for want, d := range map[string]disk{
+		"driver=raw,node-name=mkosi,discard=unmap,file.driver=file,file.filename=/a,,b,file.aio=threads,cache.direct=off,cache.no-flush=no": {path: "/a,b"},
+		"driver=qcow2,node-name=mkosi,discard=unmap,backing.driver=raw,backing.read-only=on,backing.file.driver=file,backing.file.filename=/b," +
+			"file.driver=file,file.filename=/a,file.aio=threads,cache.direct=on,cache.no-flush=yes": {path: "/a", backing: "/b", direct: true, throw: true},
+	} {
+		if got := d.blockdev(false); got != want {
+			t.Errorf("got  %s\nwant %s", got, want)
+		}
+	}
+}
+
+func TestGrowKeepsBootCodeAndPartitions(t *testing.T) {
+	s := newScene(t)
+	s.table("esp", "root")
+	path := filepath.Join(s.dir, "image.raw")
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	code := bytes.Repeat([]byte{0x90}, 440)
+	if _, err := f.WriteAt(code, 0); err != nil {
+		t.Fatal(err)
+	}
+	const size = 8<<20 + 1
+	if err := grow(path, size); err != nil {
+		t.Fatal(err)
+	}
+	fi, err := f.Stat()
+	if err != nil || fi.Size() != 8<<20+4096 {
+		t.Fatalf("the disk has %d bytes, error %v", fi.Size(), err)
+	}
+	found, err := gpt.Read(f, fi.Size(), 512)
+	if err != nil || found.Primary != nil || found.Backup != nil || len(found.Table.Partitions) != 2 || found.Table.Sectors != uint64(fi.Size()/512) {
+		t.Errorf("the table is %+v, error %v", found, err)
+	}
+	got := make([]byte, 440)
+	if _, err := f.ReadAt(got, 0); err != nil || !bytes.Equal(got, code) {
+		t.Error("the boot code is gone")
+	}
+	if err := grow(path, 100); err != nil {
+		t.Error(err)
+	}
+	if again, err := f.Stat(); err != nil || again.Size() != fi.Size() {
+		t.Error("the disk got smaller")
+	}
+}
+
+func TestEphemeralDiskLeavesTheImageAlone(t *testing.T) {
+	for name, size := range map[string]int64{"of the same size": 0, "a larger one": 6 << 20} {
+		t.Run(name, func(t *testing.T) {
+			s := newScene(t)
+			s.table("root")
+			image := filepath.Join(s.dir, "image.raw")
+			before, err := os.ReadFile(image)
+			if err != nil {
+				t.Fatal(err)
+			}
+			s.img.Ephemeral = true
+			if size > 0 {
+				s.img.RuntimeSize = &size
+			}
+			r := s.runs()
+			if err := r.prepareDisk(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			fi, err := os.Stat(r.disk.path)
+			if err != nil || r.disk.path == image || !r.disk.throw {
+				t.Fatalf("the disk is %+v, error %v", r.disk, err)
+			}
+			if size > 0 && (fi.Size() != size || r.disk.backing != "") {
+				t.Errorf("the disk is %+v and has %d bytes", r.disk, fi.Size())
+			}
+			after, err := os.ReadFile(image)
+			if err != nil || !bytes.Equal(before, after) {
+				t.Error("the image was changed")
+			}
+		})
+	}
+}
+
+func TestOverlay(t *testing.T) {
+	for _, size := range []int64{0, 1, 512 << 20, 512<<20 + 1, 40 << 40} {
+		f, err := os.Create(filepath.Join(t.TempDir(), "overlay"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		if err := writeOverlay(f, size); err != nil {
+			t.Fatal(err)
+		}
+		header := make([]byte, overlayHeader)
+		counts := make([]byte, cluster)
+		_, err = f.ReadAt(header, 0)
+		_, countsErr := f.ReadAt(counts, countBlockAt)
+		fi, statErr := f.Stat()
+		if err := errors.Join(err, countsErr, statErr); err != nil {
+			t.Fatal(err)
+		}
+		be := binary.BigEndian
+		entries := int64(be.Uint32(header[36:]))
+		if got := int64(be.Uint64(header[24:])); got != size || entries*perFirstEntry < size || (entries-1)*perFirstEntry >= max(size, 1) {
+			t.Errorf("%d bytes: the header says %d, with %d entries", size, got, entries)
+		}
+		used := fi.Size() / cluster
+		if be.Uint16(counts[2*(used-1):]) != 1 || be.Uint16(counts[2*used:]) != 0 {
+			t.Errorf("%d bytes: not all of %d clusters are counted once", size, used)
+		}
+	}
+}
+
+func TestDrives(t *testing.T) {
+	s := newScene(t)
+	dir := t.TempDir()
+	s.img.Drives = []config.Drive{
+		{ID: "a", Size: 8192, Directory: dir, FileID: "shared", Flags: []string{"persist"}},
+		{ID: "b", Size: 1, FileID: "shared", Options: "read-only=on"},
+		{ID: "c", Size: 4096, Directory: dir},
+	}
+	kept := filepath.Join(dir, "mkosi-drive-name-shared")
+	if err := os.WriteFile(kept, bytes.Repeat([]byte("x"), 4096), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r := s.runs()
+	if err := r.prepareDrives(); err != nil {
+		t.Fatal(err)
+	}
+	data, err := os.ReadFile(kept)
+	if err != nil || len(data) != 8192 || data[0] != 'x' {
+		t.Errorf("the kept drive has %d bytes, error %v", len(data), err)
+	}
+	if len(r.drives) != 3 || r.drives[0].path != kept || r.drives[1].path != kept || filepath.Dir(r.drives[2].path) == dir {
+		t.Fatalf("the drives are %+v", r.drives)
+	}
+	if got := r.drives[1].blockdev(true); !strings.HasPrefix(got, "driver=raw,node-name=b,file.driver=file,file.filename="+kept+",file.aio=io_uring,file.locking=off,") || !strings.HasSuffix(got, ",read-only=on") {
+		t.Errorf("got %s", got)
+	}
+	s.img.Drives = []config.Drive{{ID: "../up", Size: 1}}
+	if err := s.runs().prepareDrives(); err == nil {
+		t.Error("the name of a drive led out of its directory")
+	}
+}

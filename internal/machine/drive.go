@@ -1,0 +1,76 @@
+package machine
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+)
+
+// drive is a drive of Drives=, which the user connects by its name with a device of QemuArgs=.
+type drive struct {
+	id, path, options string
+	direct            bool
+}
+
+// blockdev describes the drive to QEMU. What a test writes need not survive this host, and two drives may share a file.
+func (d drive) blockdev(ioUring bool) string {
+	text := "driver=raw,node-name=" + quoted(d.id) + ",file.driver=file,file.filename=" + quoted(d.path) + ",file.aio=" + asynchronous(ioUring) +
+		",file.locking=off,cache.direct=" + onOff(d.direct) + ",cache.no-flush=yes"
+	if d.options != "" {
+		text += "," + d.options
+	}
+	return text
+}
+
+// drivesDir is where files of drives are that have no directory.
+const drivesDir = "/var/tmp"
+
+// prepareDrives makes the files of Drives=: those to be kept unless they are there, the others for this run. Drives with
+// the same file share it; the first of them says where it is and how large.
+func (r *running) prepareDrives() error {
+	files := map[string]string{}
+	for _, d := range r.m.img.Drives {
+		file := cmp.Or(d.FileID, d.ID)
+		path, ok := files[file]
+		if !ok {
+			var err error
+			if path, err = r.driveFile(cmp.Or(d.Directory, drivesDir), file, d.Size, slices.Contains(d.Flags, "persist")); err != nil {
+				return fmt.Errorf("making the drive %s: %w", d.ID, err)
+			}
+			files[file] = path
+		}
+		r.drives = append(r.drives, drive{d.ID, path, d.Options, directIO(path)})
+	}
+	return nil
+}
+
+// driveFile makes the file of a drive.
+func (r *running) driveFile(dir, file string, size int64, persist bool) (string, error) {
+	name := "mkosi-drive-" + r.m.Name() + "-" + file
+	if filepath.Base(name) != name {
+		return "", fmt.Errorf("%q cannot be the name of a file", name)
+	}
+	path := filepath.Join(dir, name)
+	flags := os.O_RDWR | os.O_CREATE
+	if !persist {
+		staging, err := r.beside(path)
+		if err != nil {
+			return "", err
+		}
+		path = staging.Path(name)
+		flags |= os.O_EXCL
+	}
+	f, err := os.OpenFile(path, flags, 0o600)
+	if err != nil {
+		return "", err
+	}
+	// A kept file that is larger keeps its size: what is in it would be lost.
+	fi, err := f.Stat()
+	if err == nil && fi.Size() < size {
+		err = f.Truncate(size)
+	}
+	return path, errors.Join(err, f.Close())
+}
