@@ -81,6 +81,7 @@ func MakeBootSector(ctx context.Context, o Grub) (*BootSector, error) {
 	if err != nil {
 		return nil, err
 	}
+	o.Shim = false // which is for EFI
 	core, err := o.mkimage(ctx, i, dir, platform, "", "biosdisk")
 	if err != nil {
 		return nil, err

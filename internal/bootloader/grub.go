@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -80,25 +81,15 @@ func (o Grub) mkimage(ctx context.Context, i *image, dir, platform, sbat string,
 		return nil, err
 	}
 	defer made.Close()
-	run := func(run program.RunFunc, name, root string) error {
-		args := []string{name, "--directory=" + root + "/" + dir, "--config=/proc/self/fd/0", "--prefix=" + grubPrefix, "--format=" + platform}
-		if sbat != "" {
-			args = append(args, "--sbat="+root+"/"+sbat)
-		} else {
+	for _, p := range o.mkimagePrograms(i) {
+		args := []string{p.name, "--directory=" + p.root + "/" + dir, "--config=/proc/self/fd/0", "--prefix=" + grubPrefix, "--format=" + platform}
+		if !o.Shim {
 			args = append(args, "--disable-shim-lock") // there is nobody to ask whether a kernel may run
 		}
-		args = append(append(args, grubModules...), modules...)
-		return run(ctx, program.Command{Args: args, Stdin: early, Stdout: made})
-	}
-	for _, name := range []string{"grub-mkimage", "grub2-mkimage"} {
-		switch {
-		case o.RunInImage != nil && i.isFile("usr/bin/"+name):
-			err = run(o.RunInImage, "/usr/bin/"+name, "")
-		case o.Run != nil:
-			err = run(o.Run, name, o.Root)
-		default:
-			err = fs.ErrNotExist
+		if sbat != "" {
+			args = append(args, "--sbat="+p.root+"/"+sbat)
 		}
+		err := p.run(ctx, program.Command{Args: slices.Concat(args, grubModules, modules), Stdin: early, Stdout: made})
 		if err == nil {
 			return io.ReadAll(io.NewSectionReader(made, 0, maxProgram))
 		}
@@ -107,6 +98,29 @@ func (o Grub) mkimage(ctx context.Context, i *image, dir, platform, sbat string,
 		}
 	}
 	return nil, fmt.Errorf("making grub for %s needs the program grub-mkimage or grub2-mkimage in the image or on this machine: install grub-common of Debian or Ubuntu, grub2-tools-minimal of Fedora, grub of Arch Linux", platform)
+}
+
+// mkimageProgram is a grub-mkimage that may be there.
+type mkimageProgram struct {
+	run  program.RunFunc
+	name string
+	root string // where it sees the tree, without a slash at the end
+}
+
+// mkimagePrograms are the programs to try, in this order.
+func (o Grub) mkimagePrograms(i *image) (programs []mkimageProgram) {
+	names := []string{"grub-mkimage", "grub2-mkimage"}
+	for _, name := range names {
+		if o.RunInImage != nil && i.isFile("usr/bin/"+name) {
+			programs = append(programs, mkimageProgram{o.RunInImage, "/usr/bin/" + name, ""})
+		}
+	}
+	for _, name := range names {
+		if o.Run != nil {
+			programs = append(programs, mkimageProgram{o.Run, name, o.Root})
+		}
+	}
+	return programs
 }
 
 // memoryFile returns a file in memory that can be opened by a program that has it as its standard input.

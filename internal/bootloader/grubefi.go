@@ -24,7 +24,7 @@ var grubPlatforms = map[string]string{
 
 // grubSigned is where distributions keep a signed grub: Debian and its relatives, Fedora and its relatives, openSUSE.
 // PLATFORM stands for grub's name of the platform, EFI for the architecture.
-var grubSigned = []string{"usr/lib/grub/PLATFORM-signed/grubEFI.efi.signed", "boot/efi/EFI/*/grubEFI.efi", "usr/share/efi/*/grub.efi", "usr/share/grub2/PLATFORM/grub.efi"}
+var grubSigned = []string{"usr/lib/grub/PLATFORM-signed/grubEFI.efi.signed", "boot/efi/EFI/*/grubEFI.efi", "usr/share/efi/*/grub.efi"}
 
 // InstallGrubEFI makes grub the program in /efi of the tree that firmware or shim starts: the distribution's signed one,
 // or one made from the modules in the tree, and signed with Sign. It also leads a signed one to the configuration, which
@@ -65,7 +65,7 @@ func (o Grub) installMade(ctx context.Context, i *image, platform string) error 
 		return err
 	}
 	var sbat string
-	if o.Shim {
+	if o.Shim && o.Sign != nil {
 		content, err := o.generations(i, platform)
 		if err != nil {
 			return err
@@ -90,8 +90,8 @@ func (o Grub) installMade(ctx context.Context, i *image, platform string) error 
 	return i.write(o.firstProgram(), grub, 0o644)
 }
 
-// generations returns the section .sbat of the distribution's grub. shim wants one of every program that it starts: it
-// says of which generation the program is, so that those with known holes can be revoked together.
+// generations returns the section .sbat of the distribution's grub. With Secure Boot, shim wants one of every program that
+// it starts: it says of which generation the program is, so that those with known holes can be revoked together.
 func (o Grub) generations(i *image, platform string) ([]byte, error) {
 	name, err := o.findBuilt(i, platform, "usr/lib/grub/PLATFORM/monolithic/grubEFI.efi")
 	if err != nil {
