@@ -3,14 +3,18 @@
 package test
 
 import (
+	"bytes"
 	"crypto"
 	"crypto/x509"
+	le "encoding/binary"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/mkosi-go/mkosi/internal/efi/authenticode"
+	"github.com/mkosi-go/mkosi/internal/efi/pe"
 	"github.com/mkosi-go/mkosi/internal/inspect"
 	"github.com/mkosi-go/mkosi/internal/keys"
 )
@@ -43,8 +47,25 @@ func testPair(t *testing.T, dir string) (crypto.Signer, *x509.Certificate) {
 	return key, cert
 }
 
-// What we sign, sbverify accepts: a boot loader, a unified kernel image, and both when other programs signed them before.
-// Those add their signatures to ours, too; and of a program with one flipped bit, nobody accepts any.
+// gapped is a program with padding in front of its last section, and data after that, which have rules of their own.
+func gapped(t *testing.T, b []byte) []byte {
+	t.Helper()
+	f, err := pe.ParseHeader(b[:min(len(b), pe.MaxHeaders)], int64(len(b)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	sections := f.InFileOrder()
+	last := sections[len(sections)-1]
+	table := bytes.Index(b, append([]byte(last.Name), make([]byte, 8-len(last.Name))...))
+	const gap = 4096
+	moved := slices.Concat(b[:last.Offset], make([]byte, gap), b[last.Offset:last.End()], []byte("and this follows"))
+	le.LittleEndian.PutUint32(moved[table+20:], uint32(last.Offset+gap))
+	return moved
+}
+
+// What we sign, sbverify accepts: a boot loader, a unified kernel image, a program with gaps, and all of them when other
+// programs signed them before. Those add their signatures to ours, too; and of a program with one flipped bit, nobody
+// accepts any.
 func TestAuthenticode(t *testing.T) {
 	dir := t.TempDir()
 	key, cert := testPair(t, dir)
@@ -54,16 +75,19 @@ func TestAuthenticode(t *testing.T) {
 	}
 	_, otherCert := testPair(t, other)
 	const loader = "/usr/lib/systemd/boot/efi/systemd-bootx64.efi"
+	program := readFile(t, filepath.Join(referenceRoot(), loader))
+	writeFile(t, filepath.Join(dir, "loader.efi"), program, 0o644)
+	writeFile(t, filepath.Join(dir, "gapped.efi"), gapped(t, program), 0o644)
 	must(t, reference(dir, "sh", "-euc", strings.Join([]string{
-		"cp " + loader + " loader.efi",
 		"ukify build --linux=" + loader + " --cmdline=quiet --uname=6.1 --stub=/usr/lib/systemd/boot/efi/linuxx64.efi.stub --output=uki.efi",
-		"for name in loader uki; do",
+		"for name in loader uki gapped; do",
 		"sbsign --key other/mkosi.key --cert other/mkosi.crt --output $name-sbsign.efi $name.efi",
 		"/usr/lib/systemd/systemd-sbsign sign --private-key=other/mkosi.key --certificate=other/mkosi.crt --output=$name-systemd.efi $name.efi",
 		"done",
 	}, "\n")))
-	programs := map[string]int{
-		"loader.efi": 1, "uki.efi": 1, "loader-sbsign.efi": 2, "uki-sbsign.efi": 2, "loader-systemd.efi": 2, "uki-systemd.efi": 2,
+	programs := map[string]int{}
+	for _, name := range []string{"loader", "uki", "gapped"} {
+		programs[name+".efi"], programs[name+"-sbsign.efi"], programs[name+"-systemd.efi"] = 1, 2, 2
 	}
 	script := []string{"set -eu"}
 	for name, signatures := range programs {

@@ -81,8 +81,8 @@ func MakeBootSector(ctx context.Context, o Grub) (*BootSector, error) {
 	if err != nil {
 		return nil, err
 	}
-	o.Sign = nil // this firmware knows no signatures
-	core, err := o.mkimage(ctx, i, dir, platform, "biosdisk")
+	o.Shim = false // which is for EFI
+	core, err := o.mkimage(ctx, i, dir, platform, "", "biosdisk")
 	if err != nil {
 		return nil, err
 	}

@@ -140,3 +140,17 @@ func TestLinksStayInside(t *testing.T) {
 		t.Errorf("outside there are %v, %v", names, err)
 	}
 }
+
+// FuzzEntryToken reads any files for those that name a system: a token is always a name that a boot partition can have.
+func FuzzEntryToken(f *testing.F) {
+	f.Add("token\n", "0123456789abcdef0123456789abcdef\n", "ID=a\nIMAGE_ID=\"b\"\n")
+	f.Add("..", "uninitialized", "ID=../a\n")
+	f.Add("", "", "")
+	f.Fuzz(func(t *testing.T, token, machineID, release string) {
+		root := makeTree(t, map[string]string{tokenFiles[0]: token, "etc/machine-id": machineID, "etc/os-release": release})
+		got, err := EntryToken(root)
+		if err == nil && (!validToken(got) || strings.ContainsAny(got, "/\n\x00")) {
+			t.Errorf("got %q", got)
+		}
+	})
+}

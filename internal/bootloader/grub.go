@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -67,8 +68,8 @@ func findGrub(i *image, platform string) (string, error) {
 }
 
 // mkimage returns a grub for a platform, made from modules in a directory of the tree with grub-mkimage(1): the image's
-// own, which fits them, or else this machine's.
-func (o Grub) mkimage(ctx context.Context, i *image, dir, platform string, modules ...string) ([]byte, error) {
+// own, which fits them, or else this machine's. sbat is the path of a file in the tree for shim, or "".
+func (o Grub) mkimage(ctx context.Context, i *image, dir, platform, sbat string, modules ...string) ([]byte, error) {
 	early, err := memoryFile("grub-early.cfg", grubEarly)
 	if err != nil {
 		return nil, err
@@ -80,24 +81,15 @@ func (o Grub) mkimage(ctx context.Context, i *image, dir, platform string, modul
 		return nil, err
 	}
 	defer made.Close()
-	run := func(run program.RunFunc, name, root string) error {
-		args := []string{name, "--directory=" + root + "/" + dir, "--config=/proc/self/fd/0", "--prefix=" + grubPrefix, "--format=" + platform}
-		if o.Sign == nil {
-			// Without shim there is nobody to ask whether a kernel may run.
-			args = append(args, "--disable-shim-lock")
+	for _, p := range o.mkimagePrograms(i) {
+		args := []string{p.name, "--directory=" + p.root + "/" + dir, "--config=/proc/self/fd/0", "--prefix=" + grubPrefix, "--format=" + platform}
+		if !o.Shim {
+			args = append(args, "--disable-shim-lock") // there is nobody to ask whether a kernel may run
 		}
-		args = append(append(args, grubModules...), modules...)
-		return run(ctx, program.Command{Args: args, Stdin: early, Stdout: made})
-	}
-	for _, name := range []string{"grub-mkimage", "grub2-mkimage"} {
-		switch {
-		case o.RunInImage != nil && i.isFile("usr/bin/"+name):
-			err = run(o.RunInImage, "/usr/bin/"+name, "")
-		case o.Run != nil:
-			err = run(o.Run, name, o.Root)
-		default:
-			err = fs.ErrNotExist
+		if sbat != "" {
+			args = append(args, "--sbat="+p.root+"/"+sbat)
 		}
+		err := p.run(ctx, program.Command{Args: slices.Concat(args, grubModules, modules), Stdin: early, Stdout: made})
 		if err == nil {
 			return io.ReadAll(io.NewSectionReader(made, 0, maxProgram))
 		}
@@ -106,6 +98,29 @@ func (o Grub) mkimage(ctx context.Context, i *image, dir, platform string, modul
 		}
 	}
 	return nil, fmt.Errorf("making grub for %s needs the program grub-mkimage or grub2-mkimage in the image or on this machine: install grub-common of Debian or Ubuntu, grub2-tools-minimal of Fedora, grub of Arch Linux", platform)
+}
+
+// mkimageProgram is a grub-mkimage that may be there.
+type mkimageProgram struct {
+	run  program.RunFunc
+	name string
+	root string // where it sees the tree, without a slash at the end
+}
+
+// mkimagePrograms are the programs to try, in this order.
+func (o Grub) mkimagePrograms(i *image) (programs []mkimageProgram) {
+	names := []string{"grub-mkimage", "grub2-mkimage"}
+	for _, name := range names {
+		if o.RunInImage != nil && i.isFile("usr/bin/"+name) {
+			programs = append(programs, mkimageProgram{o.RunInImage, "/usr/bin/" + name, ""})
+		}
+	}
+	for _, name := range names {
+		if o.Run != nil {
+			programs = append(programs, mkimageProgram{o.Run, name, o.Root})
+		}
+	}
+	return programs
 }
 
 // memoryFile returns a file in memory that can be opened by a program that has it as its standard input.

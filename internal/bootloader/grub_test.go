@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/mkosi-go/mkosi/internal/disk/program"
+	"github.com/mkosi-go/mkosi/internal/efi/pe/petest"
 )
 
 // fakeMkimage is a grub-mkimage that writes its arguments and its configuration.
@@ -65,7 +66,8 @@ func TestInstallGrubEFI(t *testing.T) {
 		})
 	}
 	o := grubTree(t, "usr/bin/grub2-mkimage")
-	o.RunInImage = fakeMkimage
+	o.RunInImage = fakeMkimage // which is preferred to this machine's, whatever their names
+	o.Run = fakeMkimage
 	install(o, ours("/usr/bin/grub2-mkimage", "", "--disable-shim-lock"))
 	o = grubTree(t)
 	o.RunInImage, o.Run = nil, fakeMkimage
@@ -104,7 +106,7 @@ func TestInstallGrubRefuses(t *testing.T) {
 
 func TestMakeBootSector(t *testing.T) {
 	o := grubTree(t)
-	o.Run, o.Sign, o.Architecture = fakeMkimage, fakeSign, ""
+	o.Run, o.Sign, o.Shim, o.Architecture = fakeMkimage, fakeSign, true, ""
 	b, err := MakeBootSector(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)
@@ -128,10 +130,11 @@ func TestGrubConfig(t *testing.T) {
 		ID: `to"k$-1.0`, Linux: "/tok/1.0/vm linuz", Options: `root=x a="b $c;d" e;f{g}`,
 		Initrds: []string{"/tok/a", "/tok/b'c"}, Devicetree: "/tok/1.0/x.dtb",
 	}
-	const entries = `menuentry "tok-2.0" {
+	const first = `menuentry "tok-2.0" {
     chainloader /EFI/Linux/tok-2.0.efi
 }
-menuentry "to\"k\$-1.0" {
+`
+	const second = `menuentry "to\"k\$-1.0" {
     linux /tok/1.0/vm\ linuz root=x a="b \$c;d" e\;f\{g\}
     initrd /tok/a /tok/b\'c
     devicetree /tok/1.0/x.dtb
@@ -142,13 +145,13 @@ menuentry "to\"k\$-1.0" {
 		want  string
 	}{
 		{GrubMenus{}, ""},
-		{GrubMenus{EFI: []Entry{uki, linux}}, "if [ \"${grub_platform}\" == \"efi\" ]; then\n" + entries + "fi\n"},
+		{GrubMenus{EFI: []Entry{uki, linux}}, "if [ \"${grub_platform}\" == \"efi\" ]; then\n" + first + second + "fi\n"},
 		{
-			GrubMenus{EFI: []Entry{uki, linux}, BIOS: []Entry{uki, linux}, RootOption: "root=x"},
-			"if [ \"${grub_platform}\" == \"efi\" -o \"${grub_platform}\" == \"pc\" ]; then\n" + entries + "fi\n",
+			GrubMenus{EFI: []Entry{linux}, BIOS: []Entry{uki, linux}, RootOption: "root=x"},
+			"if [ \"${grub_platform}\" == \"efi\" -o \"${grub_platform}\" == \"pc\" ]; then\n" + second + "fi\n",
 		},
 		{
-			GrubMenus{EFI: []Entry{uki}, BIOS: []Entry{{ID: "a", Linux: "/l"}, {ID: "b", Linux: "/l", Options: "quiet"}}, RootOption: "root=y"},
+			GrubMenus{EFI: []Entry{uki}, BIOS: []Entry{uki, {ID: "a", Linux: "/l"}, {ID: "b", Linux: "/l", Options: "quiet"}}, RootOption: "root=y"},
 			"if [ \"${grub_platform}\" == \"efi\" ]; then\nmenuentry \"tok-2.0\" {\n    chainloader /EFI/Linux/tok-2.0.efi\n}\nfi\n" +
 				"if [ \"${grub_platform}\" == \"pc\" ]; then\nmenuentry \"a\" {\n    linux /l root=y\n}\nmenuentry \"b\" {\n    linux /l root=y quiet\n}\nfi\n",
 		},
@@ -159,4 +162,55 @@ menuentry "to\"k\$-1.0" {
 		}
 		sameFiles(t, readTree(t, root, "."), map[string]string{"efi/grub/grub.cfg": "set timeout=0\n" + tt.want})
 	}
+}
+
+// With Secure Boot, shim starts no grub without the section .sbat, which is taken from a grub that the distribution has
+// built.
+func TestInstallGrubEFIBehindShim(t *testing.T) {
+	o := grubTree(t)
+	o.Shim, o.RunInImage, o.Run = true, nil, fakeMkimage
+	if err := InstallGrubEFI(t.Context(), o); err != nil {
+		t.Fatal(err)
+	}
+	if made := readTree(t, o.Root, "efi")[bootDir+"grubx64.EFI"]; !strings.Contains(made, "--format=x86_64-efi cat ") {
+		t.Errorf("without Secure Boot, grub is made with %s", made)
+	}
+	o.Sign = fakeSign
+	sbat := ""
+	o.Run = func(_ context.Context, c program.Command) error {
+		for _, arg := range c.Args {
+			if path, ok := strings.CutPrefix(arg, "--sbat="); ok {
+				b, err := os.ReadFile(path)
+				sbat = string(b)
+				return err
+			}
+		}
+		return errors.New("there is no option --sbat")
+	}
+	isMissing(t, InstallGrubEFI(t.Context(), o), "/usr/lib/grub/x86_64-efi/monolithic/grubx64.efi", "ShimBootloader=none")
+	built := o.Root + "/usr/lib/grub/x86_64-efi/monolithic"
+	if err := os.Mkdir(built, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for content, want := range map[string]string{
+		"no program": "/usr/lib/grub/x86_64-efi/monolithic/grubx64.efi",
+		string(petest.Program(petest.Section{Name: ".text", Text: "x"})):              "no section .sbat",
+		string(petest.Program(petest.Section{Name: ".sbat", Text: "sbat,1\ngrub,7"})): "",
+	} {
+		if err := os.WriteFile(built+"/grubx64.efi", []byte(content), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		err := InstallGrubEFI(t.Context(), o)
+		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+			t.Errorf("got %v, want %q", err, want)
+		}
+	}
+	if sbat != "sbat,1\ngrub,7" {
+		t.Errorf("grub-mkimage got %q", sbat)
+	}
+	sameFiles(t, readTree(t, o.Root, "efi"), map[string]string{
+		bootDir + "grubx64.EFI":      "signed ",
+		"efi/EFI/debian/grub.cfg":    "configfile /grub/grub.cfg\n",
+		"efi/grub/fonts/unicode.pf2": "font",
+	})
 }

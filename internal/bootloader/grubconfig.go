@@ -9,7 +9,8 @@ import (
 
 // GrubMenus is what grub offers to start.
 type GrubMenus struct {
-	// EFI and BIOS are the menus by the firmware that started grub. The first entry of a menu is the default.
+	// EFI and BIOS are the menus by the firmware that started grub. The first entry of a menu is the default. Unified
+	// kernel images in BIOS are left out.
 	EFI, BIOS []Entry
 	// RootOption is an option for the command line of kernels that grub loads, such as "root=PARTUUID=...". A kernel that
 	// systemd-boot or a stub started needs none: these tell the system which disk they come from.
@@ -32,6 +33,8 @@ func (m GrubMenus) config() string {
 	const platform = `"${grub_platform}" == `
 	var b strings.Builder
 	b.WriteString("set timeout=0\n")
+	// PC firmware starts no unified kernel images.
+	m.BIOS = slices.DeleteFunc(slices.Clone(m.BIOS), func(e Entry) bool { return e.UKI != "" })
 	if reflect.DeepEqual(m.EFI, m.BIOS) {
 		m.writeMenu(&b, platform+`"efi" -o `+platform+`"pc"`, m.EFI)
 	} else {

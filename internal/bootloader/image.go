@@ -243,3 +243,16 @@ func (i *image) replace(name string, mode uint32, fill func(*os.File) error) (er
 	}
 	return nil
 }
+
+// remove removes a file.
+func (i *image) remove(name string) error {
+	dir, err := tree.OpenIn(i.fd(), path.Dir(name), unix.O_PATH|unix.O_DIRECTORY)
+	if err != nil {
+		return fmt.Errorf("removing /%s of the image: %w", name, err)
+	}
+	defer unix.Close(dir)
+	if err := unix.Unlinkat(dir, path.Base(name), 0); err != nil {
+		return fmt.Errorf("removing /%s of the image: %w", name, err)
+	}
+	return nil
+}

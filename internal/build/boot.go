@@ -24,62 +24,14 @@ import (
 // An image is made bootable in two steps. Boot loaders go into the tree before the system's own tools see it. Kernels
 // follow when everything else is packed, for their command line may hold the root hash of a partition.
 
-// boots reports whether an image may be made bootable. With Bootable=auto it depends on what is in its tree, too.
-func boots(img *config.Image) bool {
-	switch img.Bootable {
-	case config.Disabled:
-		return false
-	case config.Auto:
-		return img.Format != config.FormatCPIO && img.Format != config.FormatAddon && !isExtension(img.Format) && !img.Overlay
+// makesBootFiles reports whether boot files are made of an image: for its boot loader, as the image itself, or to be split
+// off.
+func (m *image) makesBootFiles() bool {
+	switch m.Format {
+	case config.FormatUKI, config.FormatESP, config.FormatAddon, config.FormatCPIO:
+		return true
 	}
-	return true
-}
-
-// bootsAnything reports whether boot files are made of an image.
-func (m *image) bootsAnything() bool {
-	return boots(m.Image) || m.Format == config.FormatUKI || m.Format == config.FormatESP || m.Format == config.FormatAddon
-}
-
-// installBootLoader puts the EFI boot loader into the tree.
-func (m *image) installBootLoader(ctx context.Context) error {
-	wanted := boots(m.Image) && m.Format != config.FormatUKI || m.Format == config.FormatESP
-	if !wanted {
-		return nil
-	}
-	switch m.Bootloader {
-	case config.BootloaderSystemdBoot, config.BootloaderSystemdBootSigned:
-		return m.orAuto(m.step("installing systemd-boot", func() error { return m.installSystemdBoot(ctx) }))
-	}
-	return nil
-}
-
-// orAuto leaves out with Bootable=auto what the tree does not have.
-func (m *image) orAuto(err error) error {
-	var missing *bootloader.Missing
-	if m.Bootable == config.Auto && m.Format != config.FormatESP && errors.As(err, &missing) {
-		m.b.UI.Debugf(m.Image.Image, "%v", err)
-		return nil
-	}
-	return err
-}
-
-func (m *image) bootOptions() bootloader.Options {
-	o := bootloader.Options{Root: m.root, Architecture: m.Architecture.EFI()}
-	if m.SecureBoot {
-		o.Sign = m.signProgram
-	}
-	return o
-}
-
-func (m *image) installSystemdBoot(ctx context.Context) error {
-	o := bootloader.SystemdBoot{
-		Options: m.bootOptions(),
-		Signed:  m.Bootloader == config.BootloaderSystemdBootSigned || m.ShimBootloader == config.ShimSigned,
-	}
-	if m.SecureBoot && m.SecureBootAutoEnroll {
-		o.Keys = m.enrolments
-	}
-	return bootloader.InstallSystemdBoot(ctx, o)
+	return boots(m.Image)
 }
 
 // makeBootFiles makes what boot loaders start: a unified kernel image or a boot loader entry for each kernel.
@@ -94,79 +46,193 @@ func (m *image) makeBootFiles(ctx context.Context, in output.BootInput) (*output
 	if err != nil || len(kernels) == 0 {
 		return nil, err
 	}
-	files := &output.BootFiles{}
-	cmdline, hash, err := m.kernelCommandLine(in.Partitions)
-	if err != nil {
+	b := &bootFiles{image: m, partitions: in.Partitions}
+	if b.cmdline, b.hash, err = m.kernelCommandLine(in.Partitions); err != nil {
 		return nil, err
 	}
-	for i, k := range kernels {
-		made, err := m.makeKernel(ctx, k, in, cmdline, hash)
+	if b.token, err = bootloader.EntryToken(m.root); err != nil {
+		return nil, err
+	}
+	if b.stub, err = m.stub(); err != nil {
+		return nil, err
+	}
+	for _, k := range kernels {
+		made, err := b.collect(ctx, k, in)
 		if err != nil {
 			return nil, err
 		}
-		if i == 0 {
-			files = made
-		}
-		if m.Format == config.FormatUKI || m.Format == config.FormatESP || m.Bootloader == config.BootloaderUKI {
-			break // there is room for one
-		}
+		b.kernels = append(b.kernels, k)
+		b.files = append(b.files, made)
 	}
-	return files, nil
+	if err := b.install(ctx); err != nil {
+		return nil, err
+	}
+	return b.files[0], nil
 }
 
-// kernels are those to be started, the newest first.
+// kernels are those to be started, the newest first. Where there is room for one, it is that.
 func (m *image) kernels() ([]kernel.Kernel, error) {
-	if !boots(m.Image) && m.Format != config.FormatUKI {
-		return nil, nil
-	}
 	kernels, err := kernel.Find(m.root)
-	if err != nil || len(kernels) > 0 {
-		return kernels, err
+	switch {
+	case err != nil:
+		return nil, err
+	case len(kernels) > 1 && m.hasOneKernel():
+		return kernels[:1], nil
+	case len(kernels) > 0, m.Bootable != config.Enabled && m.Format != config.FormatUKI:
+		return kernels, nil
 	}
-	if m.Bootable == config.Enabled || m.Format == config.FormatUKI {
-		return nil, errors.New("the image has no kernel, neither /boot/vmlinuz-VERSION nor /usr/lib/modules/VERSION/vmlinuz: add a package with one, such as linux-image-amd64 of Debian, to Packages=")
-	}
-	return nil, nil
+	return nil, errors.New("the image has no kernel, neither /boot/vmlinuz-VERSION nor /usr/lib/modules/VERSION/vmlinuz: add a package with one, such as linux-image-amd64 of Debian, to Packages=")
 }
 
-// makeKernel makes what starts one kernel.
-func (m *image) makeKernel(ctx context.Context, k kernel.Kernel, in output.BootInput, cmdline []string, hash string) (*output.BootFiles, error) {
-	files := &output.BootFiles{Kernel: filepath.Join(m.root, k.Image)}
+// hasOneKernel reports whether an image starts its newest kernel only.
+func (m *image) hasOneKernel() bool {
+	return m.Format == config.FormatUKI || m.Format == config.FormatESP || m.startsUKI()
+}
+
+// startsUKI reports whether firmware starts a unified kernel image without a boot loader.
+func (m *image) startsUKI() bool {
+	return m.Bootloader == config.BootloaderUKI || m.Bootloader == config.BootloaderUKISigned
+}
+
+// bootFiles are the files that start an image while they are made.
+type bootFiles struct {
+	*image
+	partitions []disk.Partition
+	cmdline    []string
+	hash       string // root hash in the command line
+	token      string // see bootloader.EntryToken
+	stub       string // path in the tree, "" to make no unified kernel images
+	kernels    []kernel.Kernel
+	files      []*output.BootFiles // of each kernel
+	shared     int                 // how many initrds all kernels have
+	microcode  string
+}
+
+// collect finds or makes what one kernel is started with.
+func (b *bootFiles) collect(ctx context.Context, k kernel.Kernel, in output.BootInput) (*output.BootFiles, error) {
+	files := &output.BootFiles{Kernel: filepath.Join(b.root, k.Image)}
 	if in.Initrd != "" {
 		files.Initrds = []string{in.Initrd}
-	} else if err := m.addInitrds(ctx, k, files); err != nil {
-		return nil, err
+		return files, nil
 	}
-	stub, err := m.stub(fmt.Sprintf("linux%s.efi.stub", m.Architecture.EFI()))
+	microcode, err := b.artifacts("io.mkosi.microcode")
 	if err != nil {
 		return nil, err
 	}
-	if stub == "" {
-		return files, errors.New("boot loader entries of type 1 are not supported yet")
-	}
-	if err := m.signKernel(ctx, files); err != nil {
-		return nil, err
-	}
-	token, err := bootloader.EntryToken(m.root)
+	left, err := b.artifacts("io.mkosi.initrd")
 	if err != nil {
 		return nil, err
 	}
-	parts := ukiParts{
-		kernel: &k, kernelFile: files.Kernel, stub: stub, initrds: files.Initrds, cmdline: cmdline,
+	files.Initrds = slices.Concat(microcode, b.Initrds, left)
+	b.shared = len(files.Initrds)
+	if b.KernelModulesInitrd {
+		files.ModulesInitrd, err = b.modulesInitrd(ctx, k)
+		files.Initrds = append(files.Initrds, files.ModulesInitrd)
 	}
-	err = m.step("assembling the unified kernel image of "+k.Version, func() error {
-		files.UKI, files.PCRs, err = m.createUKI(ctx, m.ukiPath(k, token, hash, m.tries()), parts)
-		return err
-	})
 	return files, err
+}
+
+// install puts everything to where boot loaders look for it.
+func (b *bootFiles) install(ctx context.Context) (err error) {
+	if !boots(b.Image) && b.Format != config.FormatUKI && b.Format != config.FormatESP {
+		return nil // only to be split off
+	}
+	if b.Format == config.FormatESP && b.Bootable == config.Disabled {
+		return nil
+	}
+	if b.microcode, err = b.microcodeInitrd(ctx); err != nil {
+		return err
+	}
+	var entries []bootloader.Entry
+	if b.stub == "" {
+		err = b.step("copying kernels to the boot partition", func() error {
+			entries, err = b.installKernels(ctx)
+			return err
+		})
+	} else {
+		entries, err = b.installUKIs(ctx)
+	}
+	if err != nil || !usesGrub(b.Image) {
+		return err
+	}
+	menus := bootloader.GrubMenus{EFI: entries, BIOS: entries, RootOption: rootOption(b.cmdline, b.partitions)}
+	if bootsPC(b.Image) && b.stub != "" {
+		// PC firmware starts no unified kernel images.
+		if menus.BIOS, err = b.installKernels(ctx); err != nil {
+			return err
+		}
+	}
+	return bootloader.WriteGrubConfig(b.root, menus)
+}
+
+// installUKIs makes a unified kernel image for each kernel.
+func (b *bootFiles) installUKIs(ctx context.Context) (entries []bootloader.Entry, err error) {
+	for i, k := range b.kernels {
+		files := b.files[i]
+		if err := b.signKernel(ctx, k, files); err != nil {
+			return nil, err
+		}
+		parts := ukiParts{
+			kernel: &k, kernelFile: files.Kernel, stub: b.stub, initrds: files.Initrds, microcode: b.microcode,
+			cmdline: b.cmdline,
+		}
+		if parts.trees, err = kernel.Devicetrees(ctx, b.root, k, b.Devicetrees); err != nil {
+			return nil, err
+		}
+		name := b.ukiPath(k, b.token, b.hash, b.tries())
+		err = b.step("assembling the unified kernel image of "+k.Version, func() (err error) {
+			files.UKI, files.PCRs, err = b.createUKI(ctx, name, parts)
+			return err
+		})
+		if err != nil {
+			return nil, err
+		}
+		if b.startsUKI() && b.Format != config.FormatUKI {
+			// It is signed already.
+			return nil, bootloader.InstallUKI(ctx, bootloader.Options{Root: b.root, Architecture: b.Architecture.EFI(), Shim: b.ShimBootloader != config.ShimNone}, files.UKI)
+		}
+		entries = append(entries, bootloader.Entry{ID: strings.TrimSuffix(path.Base(name), ".efi"), UKI: strings.TrimPrefix(name, "boot")})
+	}
+	return entries, nil
+}
+
+// installKernels copies kernels and initrds for boot loader entries of type 1.
+func (b *bootFiles) installKernels(ctx context.Context) ([]bootloader.Entry, error) {
+	var shared []bootloader.Initrd
+	if b.microcode != "" {
+		shared = append(shared, bootloader.Initrd{Path: b.microcode, Name: "microcode.initrd"})
+	}
+	for _, name := range b.files[0].Initrds[:b.shared] {
+		shared = append(shared, bootloader.Initrd{Path: name, Name: filepath.Base(name)})
+	}
+	var list []bootloader.Kernel
+	for i, k := range b.kernels {
+		l := bootloader.Kernel{Version: k.Version, Image: k.Image, Options: strings.Join(b.cmdline, " ")}
+		trees, err := kernel.Devicetrees(ctx, b.root, k, b.Devicetrees)
+		if err != nil {
+			return nil, err
+		}
+		switch len(trees) {
+		case 0:
+		case 1:
+			l.Devicetree, l.DevicetreeName = trees[0], path.Base(trees[0])
+		default:
+			return nil, fmt.Errorf("a boot loader entry of type 1 has one devicetree, and Devicetrees= matches %d of kernel %s", len(trees), k.Version)
+		}
+		for _, name := range b.files[i].Initrds[b.shared:] {
+			l.Initrds = append(l.Initrds, bootloader.Initrd{Path: name, Name: "kernel-modules.initrd"})
+		}
+		list = append(list, l)
+	}
+	return bootloader.InstallKernels(ctx, b.bootOptions(), shared, list)
 }
 
 // createUKI makes a unified kernel image or an addon: at name in the tree, or outside of it where it is the output. It
 // returns its path on this machine.
 func (m *image) createUKI(ctx context.Context, name string, parts ukiParts) (file string, policies []byte, err error) {
 	dir := m.root
-	if m.Format == config.FormatUKI || m.Format == config.FormatAddon {
-		dir, name = m.work, m.OutputName()
+	if m.Format == config.FormatUKI || m.Format == config.FormatAddon || m.startsUKI() {
+		dir, name = m.work, "image.efi"
 	}
 	root, err := os.OpenRoot(dir)
 	if err != nil {
@@ -189,7 +255,7 @@ func (m *image) createUKI(ctx context.Context, name string, parts ukiParts) (fil
 
 // signKernel has the kernel of a unified kernel image signed with SecureBoot=yes: firmware checks it once more when the
 // stub starts it.
-func (m *image) signKernel(ctx context.Context, files *output.BootFiles) (err error) {
+func (m *image) signKernel(ctx context.Context, k kernel.Kernel, files *output.BootFiles) (err error) {
 	if !m.SecureBoot {
 		return nil
 	}
@@ -198,7 +264,7 @@ func (m *image) signKernel(ctx context.Context, files *output.BootFiles) (err er
 		return err
 	}
 	defer in.Close()
-	signed := filepath.Join(m.work, "vmlinuz")
+	signed := filepath.Join(m.work, "vmlinuz-"+k.Version)
 	out, err := os.OpenFile(signed, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
 		return err
@@ -227,10 +293,9 @@ func (m *image) artifacts(dir string) ([]string, error) {
 	return files, err
 }
 
-// stub returns the path of a stub in the tree. Where unified kernel images are wanted only if they can be made, or not at
-// all, it is "" if there are none.
-func (m *image) stub(name string) (string, error) {
-	always := m.Format == config.FormatUKI || m.Format == config.FormatESP || m.Bootloader == config.BootloaderUKI
+// stub returns the path of the stub for unified kernel images in the tree; "" if none are to be made.
+func (m *image) stub() (string, error) {
+	always := m.hasOneKernel()
 	if !always && (m.UnifiedKernelImages == config.UKINone || m.Bootloader == config.BootloaderNone) {
 		return "", nil
 	}
@@ -239,30 +304,15 @@ func (m *image) stub(name string) (string, error) {
 		return "", err
 	}
 	defer root.Close()
-	stub := path.Join(stubDir, name)
+	stub := path.Join(stubDir, "linux"+m.Architecture.EFI()+".efi.stub")
 	if exists(root, stub) {
 		return stub, nil
 	}
 	if !always && m.UnifiedKernelImages == config.UKIAuto {
 		return "", nil
 	}
-	return "", &bootloader.Missing{What: "stub for unified kernel images", Tried: []string{stub}, Hint: "add the package with systemd's stubs, systemd-boot-efi in Debian, to Packages="}
-}
-
-// addInitrds collects the initrds of a kernel: those of the settings, those that scripts have left, and that with its
-// modules.
-func (m *image) addInitrds(ctx context.Context, k kernel.Kernel, files *output.BootFiles) error {
-	left, err := m.artifacts("io.mkosi.initrd")
-	if err != nil {
-		return err
-	}
-	files.Initrds = slices.Concat(m.Initrds, left)
-	if !m.KernelModulesInitrd {
-		return nil
-	}
-	files.ModulesInitrd, err = m.modulesInitrd(ctx, k)
-	files.Initrds = append(files.Initrds, files.ModulesInitrd)
-	return err
+	return "", &bootloader.Missing{What: "stub for unified kernel images", Tried: []string{stub},
+		Hint: "add the package with the stubs of systemd to Packages=, systemd-boot-efi in Debian"}
 }
 
 // kernelCommandLine is the command line of every kernel. hash is the root hash in it, "" for none.

@@ -46,7 +46,7 @@ type Builder struct {
 	// cached says of each image whether it has.
 	cached map[*config.Image]bool
 	// done is closed for each job that has ended.
-	done map[*Job]chan struct{}
+	done   map[*Job]chan struct{}
 	memoMu sync.Mutex
 	memos  map[string]*cache.Memo // by cache directory
 }

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/mkosi-go/mkosi/internal/bootloader"
 	"github.com/mkosi-go/mkosi/internal/cache"
 	"github.com/mkosi-go/mkosi/internal/config"
 	"github.com/mkosi-go/mkosi/internal/output"
@@ -43,6 +44,8 @@ type image struct {
 	unmount func() error
 	// hostRelease are the os-release(5) fields of the base trees of an extension.
 	hostRelease map[string]string
+	// bootSector is a grub for the finished disk, nil for none.
+	bootSector *bootloader.BootSector
 	// awaits are the jobs that make the initrds.
 	awaits []*Job
 	// failed is set before close if the image could not be built.
@@ -87,11 +90,12 @@ func (b *Builder) image(ctx context.Context, job *Job, memory int64) (size int64
 		m.leaveBaseTrees,
 		m.prepareKernels,
 		m.writeSystemFiles,
-		m.installBootLoader,
+		m.installBootLoaders,
 		m.runSystemTools,
 		m.applyFirstBoot,
 		m.removePackagesAndFiles,
 		m.cleanPackageMetadata,
+		m.relabel,
 		m.finalize,
 		m.finishTree,
 	)
@@ -207,8 +211,8 @@ func (m *image) writeOutput(ctx context.Context) (int64, error) {
 		IgnoreOwners: m.b.session.SingleUser,
 		FileMode:     0o666 &^ os.FileMode(m.b.umask),
 	}
-	if m.bootsAnything() {
-		req.Boot = m.makeBootFiles
+	if m.makesBootFiles() {
+		req.Boot, req.FinishDisk = m.makeBootFiles, m.finishDisk
 	}
 	if err := os.Mkdir(req.TempDir, 0o700); err != nil {
 		return 0, err

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/mkosi-go/mkosi/internal/archive"
+	"github.com/mkosi-go/mkosi/internal/config"
 	"github.com/mkosi-go/mkosi/internal/host"
 	"github.com/mkosi-go/mkosi/internal/kernel"
 	"github.com/mkosi-go/mkosi/internal/pkgmgr"
@@ -48,9 +49,12 @@ func (m *image) prepareKernels(ctx context.Context) error {
 
 // removeModules removes the modules and firmware that settings do not want, and returns the kernels that lost any.
 func (m *image) removeModules(ctx context.Context) (versions []string, err error) {
-	settings := m.moduleSettings()
-	if !settings.Any() {
-		return nil, nil
+	settings, err := m.moduleSettings()
+	if err != nil || !settings.Any() {
+		return nil, err
+	}
+	if versions, err := kernel.Versions(m.root); err != nil || len(versions) == 0 {
+		return nil, err
 	}
 	err = m.step("removing kernel modules and firmware", func() error {
 		filtered, err := kernel.FilterTree(ctx, m.root, settings)
@@ -82,27 +86,24 @@ func (m *image) indexModules(ctx context.Context, version string) error {
 }
 
 // moduleSettings say what of modules and firmware stays in the image.
-func (m *image) moduleSettings() kernel.Settings {
+func (m *image) moduleSettings() (kernel.Settings, error) {
+	defaults, err := config.DefaultKernelModules()
 	return kernel.Settings{
 		Modules:         m.KernelModules,
 		ModulesExclude:  m.KernelModulesExclude,
 		HostModules:     m.KernelModulesIncludeHost,
 		Firmware:        m.FirmwareFiles,
 		FirmwareExclude: m.FirmwareExclude,
+		Default:         defaults,
 		Loaded:          loadedModules,
-	}
+	}, err
 }
 
 // initrdModuleSettings say what goes into the initrd with a kernel's modules.
-func (m *image) initrdModuleSettings() kernel.Settings {
-	return kernel.Settings{
-		Modules:         m.KernelInitrdModules,
-		ModulesExclude:  m.KernelModulesInitrdExclude,
-		HostModules:     m.KernelModulesInitrdIncludeHost,
-		Firmware:        m.FirmwareFiles,
-		FirmwareExclude: m.FirmwareExclude,
-		Loaded:          loadedModules,
-	}
+func (m *image) initrdModuleSettings() (kernel.Settings, error) {
+	s, err := m.moduleSettings()
+	s.Modules, s.ModulesExclude, s.HostModules = m.KernelInitrdModules, m.KernelModulesInitrdExclude, m.KernelModulesInitrdIncludeHost
+	return s, err
 }
 
 // loadedModules are the modules that are loaded on this machine.
@@ -118,7 +119,11 @@ func loadedModules() ([]string, error) {
 func (m *image) modulesInitrd(ctx context.Context, k kernel.Kernel) (file string, err error) {
 	file = filepath.Join(m.work, "kernel-modules-"+k.Version+".initrd")
 	err = m.step("packing the modules of kernel "+k.Version, func() error {
-		selection, err := kernel.Select(ctx, m.root, k, m.initrdModuleSettings())
+		settings, err := m.initrdModuleSettings()
+		if err != nil {
+			return err
+		}
+		selection, err := kernel.Select(ctx, m.root, k, settings)
 		if err != nil {
 			return err
 		}
@@ -130,6 +135,32 @@ func (m *image) modulesInitrd(ctx context.Context, k kernel.Kernel) (file string
 		})
 	})
 	return file, err
+}
+
+// microcodeInitrd writes the initrd with the microcode of the image and returns its path, "" if there is none.
+func (m *image) microcodeInitrd(ctx context.Context) (file string, err error) {
+	var cpu *kernel.CPU
+	if m.MicrocodeHost {
+		text, err := os.ReadFile("/proc/cpuinfo")
+		if err != nil {
+			return "", fmt.Errorf("finding the microcode for this machine: %w", err)
+		}
+		c, ok := kernel.ParseCPUInfo(string(text))
+		if !ok {
+			return "", nil
+		}
+		cpu = &c
+	}
+	file = filepath.Join(m.work, "microcode.initrd")
+	f, err := os.OpenFile(file, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return "", err
+	}
+	found, err := kernel.WriteMicrocode(ctx, f, m.root, cpu, m.epoch())
+	if err := errors.Join(err, f.Close()); err != nil || !found {
+		return "", err
+	}
+	return file, nil
 }
 
 // initrdLevel is the level of zstd for initrds that are made anew in every build.

@@ -192,6 +192,7 @@ func check(cfg *config.Config, img *config.Image, earlier []*Job) []error {
 	if err := output.Check(img); err != nil {
 		add("", "%w", err)
 	}
+	checkBoot(cfg, img, earlier, add)
 	for _, base := range img.BaseTrees {
 		checkBaseTree(cfg, base, earlier, add)
 	}

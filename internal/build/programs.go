@@ -74,7 +74,8 @@ func programs(img *config.Image) []*MissingProgram {
 			&MissingProgram{img.Image, purpose, "apt-get", "apt"},
 			&MissingProgram{img.Image, purpose, "dpkg", "dpkg"})
 	}
-	if output.VerityReference(img).NeedsProgram() {
+	if output.VerityReference(img).NeedsProgram() || signsBoot(img) && output.SecureBootReference(img).NeedsProgram() ||
+		wantsPCRSignature(img) && output.ExpectedPCRReference(img).NeedsProgram() {
 		list = append(list, &MissingProgram{img.Image, "a key or certificate that is not in a file", "openssl", "openssl"})
 	}
 	for _, p := range output.Programs(img) {

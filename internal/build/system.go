@@ -33,7 +33,7 @@ func (m *image) writeSystemFiles(ctx context.Context) error {
 	if err := writeOSRelease(root, m.Image); err != nil {
 		return err
 	}
-	if err := m.checkSSH(root); err != nil {
+	if err := errors.Join(m.writeSSHUnits(root), m.writeAutologin(root)); err != nil {
 		return err
 	}
 	if len(m.BaseTrees) == 0 {
@@ -140,14 +140,6 @@ func (m *image) writeMachineID(root *os.Root) error {
 		return nil
 	}
 	return writeFile(root, "etc/machine-id", []byte(id+"\n"), 0o444)
-}
-
-// checkSSH refuses what Ssh=auto would have to do for an image with an old systemd.
-func (m *image) checkSSH(root *os.Root) error {
-	if m.Ssh != "auto" || !exists(root, "usr/sbin/sshd") || exists(root, "usr/lib/systemd/system-generators/systemd-ssh-generator") {
-		return nil
-	}
-	return errors.New("the image has sshd but no systemd-ssh-generator, and writing units for Ssh=auto is not supported yet: set Ssh=never")
 }
 
 // systemTool is a program of systemd that completes a tree from configuration in it.

@@ -5,12 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"os"
 	"path"
 	"path/filepath"
 	"slices"
 	"strings"
+	"unicode"
 
 	"github.com/mkosi-go/mkosi/internal/config"
 	"github.com/mkosi-go/mkosi/internal/efi/pcr"
@@ -94,7 +94,7 @@ func (m *image) writeUKI(ctx context.Context, out *os.File, p ukiParts) (policie
 	if result.KernelProblem != nil {
 		m.b.UI.Warnf(m.Image.Image, "firmware will not start the kernel: %v", result.KernelProblem)
 	}
-	if opts.Policies == nil || m.wantsPCRSignature() {
+	if opts.Policies == nil || wantsPCRSignature(m.Image) {
 		return nil, nil
 	}
 	return []byte(result.Policies.Text()), nil
@@ -157,15 +157,32 @@ func addDevicetrees(root *os.Root, files *openFiles, s *uki.Sections, names []st
 func (m *image) ukiProfiles(cmdline []string) []uki.Profile {
 	var list []uki.Profile
 	for _, p := range m.UnifiedKernelImageProfiles {
-		var fields strings.Builder
-		for _, key := range slices.Sorted(maps.Keys(p.Profile)) {
-			fmt.Fprintf(&fields, "%s=%s\n", key, p.Profile[key])
-		}
 		u := uki.Profile{Unsigned: !p.SignExpectedPcr}
-		u.Profile, u.CommandLine = fields.String(), commandLine(slices.Concat(cmdline, p.Cmdline))
+		u.Profile, u.CommandLine = profileText(p.Profile), commandLine(slices.Concat(cmdline, p.Cmdline))
 		list = append(list, u)
 	}
 	return list
+}
+
+// profileText writes the fields of a profile as os-release(5) has them, its ID first.
+func profileText(fields map[string]string) string {
+	var b strings.Builder
+	write := func(key string) {
+		value := fields[key]
+		if strings.ContainsFunc(value, unicode.IsSpace) {
+			value = quote(value)
+		}
+		fmt.Fprintf(&b, "%s=%s\n", key, value)
+	}
+	if _, ok := fields["ID"]; ok {
+		write("ID")
+	}
+	for _, key := range sortedKeys(fields) {
+		if key != "ID" {
+			write(key)
+		}
+	}
+	return b.String()
 }
 
 // commandLine is the text of a section with a command line. It ends in a zero byte, as the reference has it.
@@ -190,19 +207,19 @@ func osReleaseText(root *os.Root) (string, error) {
 
 // wantsPCRSignature reports whether policies for PCR values are signed: SignExpectedPcr=, which by default follows
 // SecureBoot=.
-func (m *image) wantsPCRSignature() bool {
-	switch m.SignExpectedPcr {
+func wantsPCRSignature(img *config.Image) bool {
+	switch img.SignExpectedPcr {
 	case config.Disabled:
 		return false
 	case config.Auto:
-		return m.SecureBoot && m.SignExpectedPcrKey != "" && m.SignExpectedPcrCertificate != ""
+		return img.SecureBoot && img.SignExpectedPcrKey != "" && img.SignExpectedPcrCertificate != ""
 	}
 	return true
 }
 
 // policies says which policies for PCR values a unified kernel image gets, nil for none.
 func (m *image) policies(ctx context.Context) (*pcr.Options, error) {
-	sign, split := m.wantsPCRSignature(), slices.Contains(m.SplitArtifacts, config.ArtifactPCRs)
+	sign, split := wantsPCRSignature(m.Image), slices.Contains(m.SplitArtifacts, config.ArtifactPCRs)
 	if !sign && !split {
 		return nil, nil
 	}
@@ -225,9 +242,6 @@ func (m *image) policies(ctx context.Context) (*pcr.Options, error) {
 
 // ukiPath is where the unified kernel image of a kernel goes in the tree.
 func (m *image) ukiPath(k kernel.Kernel, token, hash, tries string) string {
-	if m.Bootloader == config.BootloaderUKI || m.Bootloader == config.BootloaderUKISigned {
-		return path.Join("efi/EFI/BOOT", "BOOT"+strings.ToUpper(m.Architecture.EFI())+".EFI")
-	}
 	format := m.UnifiedKernelImageFormat
 	if format == "" {
 		format = "&e-&k"

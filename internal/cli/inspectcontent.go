@@ -144,6 +144,9 @@ func (d *describer) program(p *inspect.Program) {
 		list = append(list, field{name: "Release", text: release(p.Release)})
 	}
 	list = append(list, field{name: "Kernel", text: p.Uname}, field{name: "Command line", text: p.CommandLine})
+	for _, b := range p.Boots {
+		list = append(list, d.boot(&b, p.CommandLine)...)
+	}
 	var sections []string
 	for _, s := range p.Sections {
 		sections = append(sections, fmt.Sprintf("%s (%s)", s.Name, ui.Bytes(s.Size)))
@@ -158,4 +161,31 @@ func (d *describer) program(p *inspect.Program) {
 		list = append(list, d.signature(&s, "")...)
 	}
 	d.fields(list...)
+}
+
+// boot writes what is known of a way to boot an image whose own command line is
+// known already.
+func (d *describer) boot(b *inspect.Boot, commandLine string) []field {
+	var list []field
+	if b.ID != "" || b.Title != "" {
+		name := b.ID
+		if b.Title != "" {
+			name += " (" + b.Title + ")"
+		}
+		list = append(list, field{name: "Profile", text: name})
+	}
+	if b.CommandLine != commandLine {
+		list = append(list, field{name: "Command line", text: b.CommandLine})
+	}
+	if b.Register != nil {
+		list = append(list, field{name: "Register 11", text: b.Register.String() + " (SHA-256, when the initrd starts)"})
+	}
+	switch b.PoliciesState {
+	case "":
+	case inspect.Good:
+		list = append(list, field{"Policies", fmt.Sprintf("%d, signed", b.Policies), d.style.Good})
+	default:
+		list = append(list, field{"Policies", fmt.Sprintf("%d: %s", b.Policies, b.PoliciesState), d.style.Bad})
+	}
+	return list
 }

@@ -52,7 +52,10 @@ func (a *app) test(ctx context.Context) error {
 		return err
 	}
 	err = errors.Join(run.boot(ctx), run.close())
-	if err != nil && ctx.Err() == nil {
+	if ctx.Err() != nil {
+		return err
+	}
+	if err != nil {
 		run.report.Error = err.Error()
 	}
 	command := len(a.cfg.VerbArgs) > 0

@@ -29,7 +29,7 @@ func (r *testRun) await(ctx context.Context) (err error) {
 	greeted := make(chan struct{}, 1)
 	waiting, giveUp := context.WithCancelCause(ctx)
 	defer giveUp(nil)
-	go r.watchLogin(waiting, greeted, giveUp, step)
+	go r.watchConsole(waiting, greeted, giveUp, step)
 	state, err := r.guest.Boot(waiting, func(state string) {
 		if state == "hello" {
 			greeted <- struct{}{}
@@ -64,22 +64,23 @@ func (r *testRun) await(ctx context.Context) (err error) {
 var errSilentLogin = &hintError{errors.New("the guest asks for a login, and takes no units that are passed to it"),
 	"tests need systemd 256 or newer in the image and a kernel with the module virtio_console"}
 
-// watchLogin gives up waiting for the agent of a guest that has come up without it.
-func (r *testRun) watchLogin(ctx context.Context, greeted <-chan struct{}, giveUp context.CancelCauseFunc, step *ui.Step) {
-	select {
-	case <-greeted:
-		return
-	case <-ctx.Done():
-		return
-	case <-r.watch.Login():
-	}
-	step.Note("login prompt")
-	late := time.NewTimer(silence)
-	defer late.Stop()
-	select {
-	case <-greeted:
-	case <-ctx.Done():
-	case <-late.C:
-		giveUp(errSilentLogin)
+// watchConsole gives up waiting for the agent of a guest that has come up without it, or has not come up.
+func (r *testRun) watchConsole(ctx context.Context, greeted <-chan struct{}, giveUp context.CancelCauseFunc, step *ui.Step) {
+	var late <-chan time.Time
+	login := r.watch.Login()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case err := <-r.watch.Trouble():
+			giveUp(err)
+		case <-greeted:
+			login, late = nil, nil
+		case <-login:
+			step.Note("login prompt")
+			login, late = nil, time.After(silence)
+		case <-late:
+			giveUp(errSilentLogin)
+		}
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -37,6 +38,9 @@ type testRun struct {
 func (a *app) newTestRun(main *config.Image, tests *suite.Suite) (_ *testRun, err error) {
 	img := *main
 	img.Ephemeral, img.Console = true, config.ConsoleHeadless
+	// There is one limit, and a busy machine that emulates another one is no reason for systemd to give up before it.
+	img.KernelCommandLineExtra = append(slices.Clone(img.KernelCommandLineExtra),
+		fmt.Sprintf("systemd.default_device_timeout_sec=%d", a.cfg.Options.Timeout), fmt.Sprintf("systemd.default_timeout_start_sec=%d", a.cfg.Options.Timeout))
 	logs := filepath.Join(img.OutputDir(a.cfg.Dir), img.Output)
 	r := &testRun{app: a, image: img.Image, tests: tests, limit: time.Duration(a.cfg.Options.Timeout) * time.Second,
 		watch: console.NewWatch(),

@@ -1,9 +1,12 @@
 package config
 
 import (
+	"fmt"
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/mkosi-go/mkosi/internal/ini"
 )
 
 // Images that the program adds by itself. What is in them beyond what the
@@ -124,4 +127,29 @@ func (l *loader) resolveTools(main *resolver) error {
 	r.preset("Output", "mkosi.tools", nil, "") // whatever has been said
 	l.c.Tools = r.image()
 	return nil
+}
+
+// DefaultKernelModules returns the patterns that "default" stands for in
+// KernelModules= and its like: the modules that the built-in initrd has.
+func DefaultKernelModules() ([]string, error) {
+	const file = builtinRoot + "mkosi-initrd/mkosi.conf.d/kernel-modules.conf"
+	data, err := readFile(file, ini.MaxSize)
+	if err != nil {
+		return nil, err
+	}
+	entries, err := ini.Parse(data)
+	if err != nil {
+		return nil, fmt.Errorf("reading %s: %w", file, err)
+	}
+	var patterns []string
+	for _, e := range entries {
+		if e.Section == "Content" && e.Key == "KernelModules" {
+			words, err := splitCommas(e.Value)
+			if err != nil {
+				return nil, err
+			}
+			patterns = append(patterns, words...)
+		}
+	}
+	return patterns, nil
 }

@@ -189,13 +189,14 @@ func contentSettings() []*Setting {
 			Help:    "let mkosi ssh in",
 			kind:    enum(SshAlways, SshNever, SshAlways, SshAuto, SshRuntime, SshNever),
 			Default: SshAuto,
-			built:   only("auto", "never"),
+			built:   full,
 		},
 		{
 			Name: "SELinuxRelabel", Section: "Content", Scope: Local, Long: "selinux-relabel",
 			Help:    "label files for SELinux",
 			kind:    feature,
 			Default: Auto,
+			built:   full,
 		},
 	}
 }

@@ -210,9 +210,29 @@ type Program struct {
 	Uname       string   `json:",omitempty"`
 	CommandLine string   `json:",omitempty"`
 	Release     *Release `json:",omitempty"`
+	// Boots are the ways to boot a unified kernel image, one for each of its
+	// profiles; one of an image without profiles.
+	Boots []Boot `json:",omitempty"`
 	// Signatures are those for Secure Boot.
 	Signatures []Signature `json:",omitempty"`
 	Problem    string      `json:",omitempty"`
+}
+
+// Boot is one way to boot a unified kernel image.
+type Boot struct {
+	// ID and Title are those of its profile.
+	ID          string `json:",omitempty"`
+	Title       string `json:",omitempty"`
+	CommandLine string `json:",omitempty"`
+	// Register is what register 11 of a TPM, in the SHA-256 bank, holds when
+	// the initrd starts. It is not there for an image whose stub chooses a
+	// devicetree or firmware.
+	Register Hex `json:",omitempty"`
+	// Policies are how many policies for values of that register are there in
+	// that bank, and PoliciesState whether they are for this image and signed
+	// with the key in it: Good, or what is wrong.
+	Policies      int    `json:",omitempty"`
+	PoliciesState string `json:",omitempty"`
 }
 
 // Section is a section of a program.

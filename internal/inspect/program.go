@@ -2,6 +2,7 @@ package inspect
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto"
 	"crypto/sha256"
@@ -9,6 +10,7 @@ import (
 	"errors"
 	"hash"
 	"io"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -75,20 +77,10 @@ func readProgram(f io.Reader, size int64, trusted []*x509.Certificate) (*Program
 	if err := w.scan(r); err != nil {
 		return nil, err
 	}
-	for i, s := range w.sections {
+	for i, s := range w.Sections {
 		p.Sections = append(p.Sections, Section{s.Name, s.Used(), w.sums[i]})
-		text := strings.TrimRight(string(w.texts[s.Name]), "\x00\n")
-		switch s.Name {
-		case ".linux":
-			p.UKI = true
-		case ".uname":
-			p.Uname = text
-		case ".cmdline":
-			p.CommandLine = text
-		case ".osrel":
-			p.Release = &Release{Fields: parseRelease(text)}
-		}
 	}
+	w.describe(p)
 	var sum []byte
 	if digestErr == nil {
 		sum, digestErr = digest.Sum()
@@ -100,15 +92,19 @@ func readProgram(f io.Reader, size int64, trusted []*x509.Certificate) (*Program
 // scanner reads a program once, and takes the sums of its sections on the way.
 type scanner struct {
 	*pe.File
-	sections []pe.Section // by their place
-	sums     []Hex
-	texts    map[string][]byte
-	certs    []byte
+	order []int    // of the sections in the file
+	sums  []Hex    // of the sections
+	texts []string // of short sections with texts
+	certs []byte
 }
 
 func newScanner(f *pe.File) *scanner {
-	sections := f.InFileOrder()
-	return &scanner{File: f, sections: sections, sums: make([]Hex, len(sections)), texts: map[string][]byte{}}
+	w := &scanner{File: f, sums: make([]Hex, len(f.Sections)), texts: make([]string, len(f.Sections))}
+	for i := range f.Sections {
+		w.order = append(w.order, i)
+	}
+	slices.SortStableFunc(w.order, func(i, j int) int { return cmp.Compare(f.Sections[i].Offset, f.Sections[j].Offset) })
+	return w
 }
 
 // scan reads everything up to the end of the signatures.
@@ -118,15 +114,17 @@ func (w *scanner) scan(r io.Reader) error {
 		_, err := io.CopyN(io.Discard, r, to-at)
 		return err
 	}
-	for i, s := range w.sections {
-		sum := sha256.New()
+	for _, i := range w.order {
+		s, sum := w.Sections[i], sha256.New()
 		if s.Size > 0 {
 			if err := skip(s.Offset); err != nil {
 				return err
 			}
-			if err := w.section(r, s, sum); err != nil {
+			text, err := readSection(r, s, sum)
+			if err != nil {
 				return err
 			}
+			w.texts[i] = text
 			at = s.End()
 		}
 		w.sums[i] = sum.Sum(nil)
@@ -142,24 +140,19 @@ func (w *scanner) scan(r io.Reader) error {
 	return err
 }
 
-// section reads one section, and keeps it if it is a short text.
-func (w *scanner) section(r io.Reader, s pe.Section, sum hash.Hash) error {
+// readSection reads one section, and returns it if it is a short text.
+func readSection(r io.Reader, s pe.Section, sum hash.Hash) (string, error) {
+	var text bytes.Buffer
+	to := io.Writer(sum)
 	switch s.Name {
-	case ".osrel", ".uname", ".cmdline":
+	case ".osrel", ".uname", ".cmdline", ".profile", ".pcrpkey", ".pcrsig":
 		if s.Used() <= maxText {
-			var b bytes.Buffer
-			if _, err := io.CopyN(io.MultiWriter(sum, &b), r, s.Used()); err != nil {
-				return err
-			}
-			w.texts[s.Name] = b.Bytes()
-			break
-		}
-		fallthrough
-	default:
-		if _, err := io.CopyN(sum, r, s.Used()); err != nil {
-			return err
+			to = io.MultiWriter(sum, &text)
 		}
 	}
+	if _, err := io.CopyN(to, r, s.Used()); err != nil {
+		return "", err
+	}
 	_, err := io.CopyN(io.Discard, r, s.Size-s.Used())
-	return err
+	return text.String(), err
 }

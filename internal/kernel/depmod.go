@@ -13,7 +13,8 @@ import (
 const DepmodPackage = "kmod"
 
 // Depmod returns the command that makes the indexes of a kernel's modules. base
-// is the tree as the command sees it; "" stands for its own root directory.
+// is the tree as the command sees it; "" stands for its own root directory. Some
+// builds of depmod look for /lib/modules there, which a merged /usr provides.
 //
 // The indexes are left to depmod: which of two modules counts, and what the
 // binary indexes hold, follows its version and the configuration in the tree.

@@ -187,8 +187,8 @@ func (s *moduleSet) resolve(name string) (files []*module, found bool, err error
 	return files, found || len(files) > 0, nil
 }
 
-// readAliases reads the aliases that depmod(8) found, but for those of devices,
-// which are patterns.
+// readAliases reads the aliases that depmod(8) found, but for patterns of
+// devices.
 func (s *moduleSet) readAliases() error {
 	if s.aliases != nil {
 		return nil
@@ -200,7 +200,7 @@ func (s *moduleSet) readAliases() error {
 	}
 	for line := range bytes.Lines(list) {
 		fields := strings.Fields(string(line))
-		if len(fields) == 3 && fields[0] == "alias" && !strings.ContainsAny(fields[1], ":*?[") {
+		if len(fields) == 3 && fields[0] == "alias" && !strings.ContainsAny(fields[1], "*?[") {
 			alias := normalize(fields[1])
 			s.aliases[alias] = append(s.aliases[alias], normalize(fields[2]))
 		}

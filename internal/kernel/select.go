@@ -31,6 +31,8 @@ type Settings struct {
 	// FirmwareExclude are those of FirmwareExclude=: what matches is not
 	// wanted unless one of Firmware has it.
 	FirmwareExclude []string
+	// Default are the patterns that "default" stands for.
+	Default []string
 	// Loaded returns the names of the modules that are loaded on this machine;
 	// see [LoadedModules]. It is only called for "host" and HostModules.
 	Loaded func() ([]string, error)
@@ -163,7 +165,7 @@ func (s Settings) expand(texts []string) (patterns, error) {
 	for _, text := range texts {
 		switch text {
 		case wordDefault:
-			all = append(all, defaultModules...)
+			all = append(all, s.Default...)
 		case wordHost:
 			if s.Loaded == nil {
 				return nil, errors.New("the modules of this machine are not known")

@@ -19,7 +19,7 @@ func SignPKCS7Detached(key crypto.Signer, cert *x509.Certificate, data []byte) (
 		return nil, fmt.Errorf("signing: %w", err)
 	}
 	digest := sha256.Sum256(data)
-	b := pkcs7.NewBuilder(key, []*x509.Certificate{cert}, crypto.SHA256)
+	b := pkcs7.NewBuilder(Deterministic(key), []*x509.Certificate{cert}, crypto.SHA256)
 	if err := b.SetDetachedContent(pkcs7.OidData, digest[:]); err != nil {
 		return nil, fmt.Errorf("signing: %w", err)
 	}

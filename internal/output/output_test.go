@@ -70,7 +70,7 @@ func TestWriteRefuses(t *testing.T) {
 		img  config.Image
 		want string
 	}{
-		{config.Image{Format: config.FormatUKI, Output: "image"}, "format uki is not supported yet"},
+		{config.Image{Format: config.FormatOCI, Output: "image"}, "format oci is not supported yet"},
 		{config.Image{Format: config.FormatCPIO, Output: "image", CompressOutput: config.CompressionLZ4}, "CompressOutput=lz4 is not supported"},
 		{config.Image{Format: config.FormatSysext, Output: "image", Architecture: "x86-64", Verity: config.VeritySigned}, "genkey"},
 		{config.Image{Format: config.FormatPortable, Output: "image", Architecture: "x86-64", Verity: config.VerityAuto}, "os-release"},

@@ -29,8 +29,8 @@ type File interface {
 
 // Sign adds a signature to a file of size bytes, behind those that it has, and
 // returns the new size. The digest is SHA-256. The same key, file and
-// certificate give the same bytes if that kind of key does, as RSA does: no time
-// is in them. After an error the file may be damaged.
+// certificate give the same bytes: no time is in them, and random numbers only if
+// hardware with an ECDSA key adds them. After an error the file may be damaged.
 func Sign(f File, size int64, key crypto.Signer, cert *x509.Certificate) (int64, error) {
 	if err := keys.CheckPair(key, cert); err != nil {
 		return 0, fmt.Errorf("signing a program: %w", err)
@@ -118,7 +118,7 @@ func Remove(f File, size int64) (int64, error) {
 	if p.Certificates.Size == 0 {
 		return size, nil
 	}
-	if err := checkCovered(p); err != nil {
+	if err := checkEnd(p); err != nil {
 		return 0, fmt.Errorf("removing signatures: %w", err)
 	}
 	sum := checksum{at: int64(len(p.Header))}
@@ -183,7 +183,7 @@ func SignDigest(key crypto.Signer, cert *x509.Certificate, digest []byte) ([]byt
 	data.Data.FullBytes = kind
 	data.Digest.Algorithm, _ = x509tools.PkixDigestAlgorithm(crypto.SHA256)
 	data.Digest.Digest = digest
-	b := pkcs7.NewBuilder(key, []*x509.Certificate{cert}, crypto.SHA256)
+	b := pkcs7.NewBuilder(keys.Deterministic(key), []*x509.Certificate{cert}, crypto.SHA256)
 	if err := b.SetContent(oidIndirectData(), data); err != nil {
 		return nil, err
 	}

@@ -3,24 +3,20 @@ package authenticode
 import (
 	"bytes"
 	"crypto"
-	"crypto/rand"
-	"crypto/rsa"
 	"crypto/sha256"
 	"crypto/x509"
-	"crypto/x509/pkix"
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"io"
-	"math/big"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/mkosi-go/mkosi/internal/efi/pe"
 	"github.com/mkosi-go/mkosi/internal/efi/pe/petest"
 	"github.com/mkosi-go/mkosi/internal/fuzztest"
 	"github.com/mkosi-go/mkosi/internal/keys"
+	"github.com/mkosi-go/mkosi/internal/keys/keystest"
 )
 
 var le = binary.LittleEndian
@@ -78,25 +74,12 @@ func (m memory) put(at int, n uint32) memory {
 }
 
 type pair struct {
-	key  *rsa.PrivateKey
+	key  crypto.Signer
 	cert *x509.Certificate
 }
 
 func newPair(t testing.TB, name string) pair {
-	t.Helper()
-	key, err := rsa.GenerateKey(rand.Reader, 2048)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(7), Subject: pkix.Name{CommonName: name}, NotAfter: time.Unix(4e9, 0)}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	cert, err := x509.ParseCertificate(der)
-	if err != nil {
-		t.Fatal(err)
-	}
+	key, cert := keystest.Pair(t, name)
 	return pair{key, cert}
 }
 
@@ -220,6 +203,45 @@ func TestDigest(t *testing.T) {
 	}
 }
 
+// spread is a copy with zeros in front of the last section.
+func (m memory) spread(n int) memory {
+	at := len(m) - petest.FileAlignment
+	b := append(bytes.Clone(m[:at]), make([]byte, n)...)
+	return memory(append(b, m[at:]...)).put(petest.Table+2*40+20, uint32(at+n))
+}
+
+// TestDigestGaps has what lies between sections not count, and as much of the end
+// of the sections twice.
+func TestDigestGaps(t *testing.T) {
+	const gap = 3 * petest.FileAlignment
+	for _, tail := range []string{"", "some data after the last section, a multiple of 8 bytes....."} {
+		m := append(program().spread(gap), tail...)
+		end := len(m) - len(tail)
+		last := end - petest.FileAlignment
+		covered := bytes.Join([][]byte{m[:checksumAt], m[checksumAt+4 : certEntryAt], m[certEntryAt+8 : last-gap], m[last:end], m[end-gap:]}, nil)
+		covered = append(covered, make([]byte, -len(m)&7)...)
+		want := sha256.Sum256(covered)
+		signed := m.sign(t, newPair(t, "one"))
+		if !bytes.Equal(m.digest(t), want[:]) || !bytes.Equal(signed.digest(t), want[:]) {
+			t.Errorf("the digests are %x and %x, not %x", m.digest(t), signed.digest(t), want)
+		}
+		f, err := pe.Parse(&m, int64(len(m)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		d, err := NewDigester(f, crypto.SHA256)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range m {
+			d.Write(m[i : i+1])
+		}
+		if got, err := d.Sum(); err != nil || !bytes.Equal(got, want[:]) {
+			t.Errorf("byte by byte, the digest is %x, %v", got, err)
+		}
+	}
+}
+
 // TestSignUneven signs files whose size is no multiple of 8.
 func TestSignUneven(t *testing.T) {
 	p := newPair(t, "one")
@@ -295,18 +317,12 @@ func TestSignRefuses(t *testing.T) {
 	p, other := newPair(t, "one"), newPair(t, "other")
 	m := program()
 	signed := m.sign(t, p)
-	gap := append(bytes.Clone(m[:petest.Headers]), make([]byte, petest.FileAlignment)...)
-	gap = append(gap, m[petest.Headers:]...)
-	for i := range 3 {
-		at := petest.Table + 40*i + 20
-		le.PutUint32(gap[at:], le.Uint32(gap[at:])+petest.FileAlignment)
-	}
 	for name, tt := range map[string]struct {
 		m    memory
 		want string
 	}{
 		"not a program":         {memory("#!/bin/sh"), "not a program"},
-		"gap between sections":  {gap, "belong to no section"},
+		"large gap":             {m.spread(maxGaps + petest.FileAlignment), "belong to no section"},
 		"bytes after the table": {append(bytes.Clone(signed), 0), "no signature covers them"},
 		"no directory":          {m.put(petest.Optional+108, 4), "no place for signatures"},
 		"uneven table":          {signed.put(certEntryAt, uint32(len(m)+1)).put(certEntryAt+4, uint32(len(signed)-len(m)-1)), "no multiple"},

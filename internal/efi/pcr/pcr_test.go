@@ -158,6 +158,32 @@ func TestSign(t *testing.T) {
 			}
 		}
 	}
+	list, err := testImage(t).Policies(Options{Banks: Banks()[:2], Initrd: true, Key: key})
+	if err != nil {
+		t.Fatal(err)
+	}
+	sha256 := Banks()[1]
+	check := func(m Image, change func(p *Policy)) error {
+		policies := slices.Clone(list["sha256"])
+		change(&policies[4])
+		return m.CheckPolicies(sha256, policies, key.Public())
+	}
+	if err := check(testImage(t), func(*Policy) {}); err != nil {
+		t.Error(err)
+	}
+	less := testImage(t)
+	delete(less, ".uname")
+	for want, err := range map[string]error{
+		"policy 5 is not signed":      check(testImage(t), func(p *Policy) { p.Signature = nil }),
+		"policy 5 is for another":     check(testImage(t), func(p *Policy) { p.Digest = list["sha1"][0].Digest }),
+		"policy 5: crypto/rsa":        check(testImage(t), func(p *Policy) { p.Ref = "other" }),
+		"policy 1 is for another":     check(less, func(*Policy) {}),
+		"policy 1: the policy names ": testImage(t).CheckPolicies(sha256, list["sha256"], curve.Public()),
+	} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: error %v", want, err)
+		}
+	}
 	_, ed, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
 		t.Fatal(err)

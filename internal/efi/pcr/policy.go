@@ -13,6 +13,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"slices"
 )
 
 // Policy says, to a TPM, that what it guards may be used while register 11 has
@@ -184,6 +185,31 @@ func (p Policy) Verify(key crypto.PublicKey) error {
 	case *ecdsa.PublicKey:
 		if !ecdsa.VerifyASN1(key, digest[:], p.Signature) {
 			return errors.New("the signature of the policy does not fit")
+		}
+	}
+	return nil
+}
+
+// CheckPolicies checks that policies of a bank are signed with the key, and
+// are for values that booting the image leaves at one of [Phases].
+func (m Image) CheckPolicies(bank Bank, list []Policy, key crypto.PublicKey) error {
+	var known [][]byte
+	for _, path := range Phases() {
+		value, err := m.Value(bank, path)
+		if err != nil {
+			return err
+		}
+		known = append(known, policyDigest(bank, value))
+	}
+	for i, p := range list {
+		if !slices.ContainsFunc(known, func(d []byte) bool { return bytes.Equal(d, p.Digest) }) {
+			return fmt.Errorf("policy %d is for another value than booting the image leaves", i+1)
+		}
+		if p.Signature == nil {
+			return fmt.Errorf("policy %d is not signed", i+1)
+		}
+		if err := p.Verify(key); err != nil {
+			return fmt.Errorf("policy %d: %w", i+1, err)
 		}
 	}
 	return nil

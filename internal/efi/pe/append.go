@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"math"
+	"slices"
 )
 
 // Characteristics of sections that are added to a program.
@@ -30,15 +32,17 @@ const maxMemory = math.MaxUint32 - maxAlignment
 type Appender struct {
 	header   []byte
 	file     *File
+	kept     int64  // of the original
 	size     int64  // of the file so far
 	memory   int64  // where the last section ends in memory
 	data     uint64 // SizeOfInitializedData
 	sections []Section
 }
 
-// NewAppender starts to add sections to a program. One that is signed is
-// refused, since the signature would not be valid any more.
-func NewAppender(f *File) (*Appender, error) {
+// NewAppender starts to add sections to a program that r has the file of. One
+// that is signed is refused, since the signature would not be valid any more.
+// Symbols for debuggers at the end of the file are dropped.
+func NewAppender(f *File, r io.ReaderAt) (*Appender, error) {
 	if f.Certificates.Size > 0 {
 		return nil, errors.New("sections cannot be added to a program that is signed")
 	}
@@ -48,7 +52,7 @@ func NewAppender(f *File) (*Appender, error) {
 		}
 	}
 	a := &Appender{
-		header: bytes.Clone(f.Header), file: f, size: alignUp(f.Size, f.FileAlignment),
+		header: bytes.Clone(f.Header), file: f, kept: f.Size,
 		data: uint64(le.Uint32(f.Header[f.optional+8:])), sections: append([]Section(nil), f.Sections...),
 	}
 	for _, s := range f.Sections {
@@ -57,8 +61,43 @@ func NewAppender(f *File) (*Appender, error) {
 	if a.memory > maxMemory {
 		return nil, fmt.Errorf("sections cannot be added to a program of %d bytes in memory", a.memory)
 	}
+	if err := a.dropSymbols(r); err != nil {
+		return nil, fmt.Errorf("reading the symbols of a program: %w", err)
+	}
+	a.size = alignUp(a.kept, f.FileAlignment)
 	return a, nil
 }
+
+// dropSymbols drops the table of symbols and their names, if these are the end
+// of the file.
+func (a *Appender) dropSymbols(r io.ReaderAt) error {
+	const symbol = 18
+	at := a.file.optional - fileHeaderSize + 12 // where the place of the table and their number are
+	start, count := int64(le.Uint32(a.header[at:])), int64(le.Uint32(a.header[at+4:]))
+	names := start + count*symbol // a size of four bytes, and the names
+	if count == 0 || names > a.file.Size-4 {
+		return nil
+	}
+	for _, s := range a.file.Sections {
+		if s.Size > 0 && s.End() > start {
+			return nil
+		}
+	}
+	var size [4]byte
+	if _, err := r.ReadAt(size[:], names); err != nil && !errors.Is(err, io.EOF) {
+		return err
+	}
+	if start < int64(len(a.header)) || names+int64(le.Uint32(size[:])) != a.file.Size {
+		return nil
+	}
+	clear(a.header[at : at+8])
+	a.kept = start
+	return nil
+}
+
+// Kept is how many bytes of the original program stay as they are, apart from
+// the headers.
+func (a *Appender) Kept() int64 { return a.kept }
 
 // Size is how many bytes the file has so far, padding included. The content of
 // the next section begins there.
@@ -91,26 +130,19 @@ func (a *Appender) Add(name string, size int64, characteristics uint32) error {
 }
 
 // Resize changes how much of the first section of that name is its content,
-// within the room that it has in the file.
+// within the room that it has in the file. In memory, the section may then
+// reach into the next one if sections are aligned to less than the room; so it
+// is for what is read from the file.
 func (a *Appender) Resize(name string, size int64) error {
-	for i := range a.sections {
-		s := &a.sections[i]
-		if s.Name != name {
-			continue
-		}
-		room := s.Size
-		for _, other := range a.sections {
-			if other.VirtualAddress > s.VirtualAddress {
-				room = min(room, int64(other.VirtualAddress-s.VirtualAddress))
-			}
-		}
-		if size > room {
-			return fmt.Errorf("section %s of the program has room for %d bytes, not for %d", name, room, size)
-		}
-		s.VirtualSize = uint32(size)
-		return nil
+	i := slices.IndexFunc(a.sections, func(s Section) bool { return s.Name == name })
+	if i < 0 {
+		return fmt.Errorf("the program has no section %s", name)
 	}
-	return fmt.Errorf("the program has no section %s", name)
+	if room := a.sections[i].Size; size > room {
+		return fmt.Errorf("section %s of the program has room for %d bytes, not for %d", name, room, size)
+	}
+	a.sections[i].VirtualSize = uint32(size)
+	return nil
 }
 
 // Header returns the headers with all that was added. The checksum is 0, which

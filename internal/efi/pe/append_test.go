@@ -9,16 +9,23 @@ import (
 	"github.com/mkosi-go/mkosi/internal/efi/pe/petest"
 )
 
-func TestAppender(t *testing.T) {
-	b := append(program(), "behind the sections"...)
+// appender adds sections to a program that can be read.
+func appender(t *testing.T, b []byte) *pe.Appender {
+	t.Helper()
 	f, err := parse(b)
 	if err != nil {
 		t.Fatal(err)
 	}
-	a, err := pe.NewAppender(f)
+	a, err := pe.NewAppender(f, bytes.NewReader(b))
 	if err != nil {
 		t.Fatal(err)
 	}
+	return a
+}
+
+func TestAppender(t *testing.T) {
+	b := append(program(), "behind the sections"...)
+	a := appender(t, b)
 	add := func(name, text string, characteristics uint32) {
 		t.Helper()
 		b = append(b, make([]byte, a.Size()-int64(len(b)))...)
@@ -36,7 +43,7 @@ func TestAppender(t *testing.T) {
 	b = append(b, make([]byte, a.Size()-int64(len(b)))...)
 	le.PutUint32(b[petest.Optional+64:], 0x1234) // a checksum that will not fit
 	copy(b, a.Header())
-	f, err = parse(b)
+	f, err := parse(b)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -81,18 +88,11 @@ func TestAppenderRefuses(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
-		if _, err := pe.NewAppender(f); err == nil {
+		if _, err := pe.NewAppender(f, bytes.NewReader(b)); err == nil {
 			t.Errorf("%s: accepted", name)
 		}
 	}
-	f, err := parse(program())
-	if err != nil {
-		t.Fatal(err)
-	}
-	a, err := pe.NewAppender(f)
-	if err != nil {
-		t.Fatal(err)
-	}
+	a := appender(t, program())
 	for name, size := range map[string]int64{"": 1, ".toolongname": 1, ".huge": 1 << 32, ".less": -1} {
 		if err := a.Add(name, size, pe.Data); err == nil {
 			t.Errorf("section %q of %d bytes was accepted", name, size)
@@ -104,7 +104,7 @@ func TestAppenderRefuses(t *testing.T) {
 		}
 	}
 	room := (petest.Headers - petest.Table) / 40
-	for i := len(f.Sections); i < room; i++ {
+	for i := len(a.Sections()); i < room; i++ {
 		if err := a.Add(".more", 1, pe.Data); err != nil {
 			t.Fatal(err)
 		}
@@ -117,6 +117,37 @@ func TestAppenderRefuses(t *testing.T) {
 	}
 }
 
+func TestAppenderSymbols(t *testing.T) {
+	const at, symbols = petest.Optional - 12, 2
+	for name, tt := range map[string]struct {
+		change func(b []byte, start int) []byte
+		drop   bool
+	}{
+		"at the end":    {func(b []byte, _ int) []byte { return b }, true},
+		"before more":   {func(b []byte, _ int) []byte { return append(b, "more"...) }, false},
+		"no symbols":    {func(b []byte, _ int) []byte { le.PutUint32(b[at+4:], 0); return b }, false},
+		"many symbols":  {func(b []byte, _ int) []byte { le.PutUint32(b[at+4:], 1<<32-1); return b }, false},
+		"in a section":  {func(b []byte, _ int) []byte { le.PutUint32(b[at:], petest.Headers); return b }, false},
+		"in the header": {func(b []byte, _ int) []byte { le.PutUint32(b[at:], 0); return b }, false},
+	} {
+		b := program()
+		start := len(b)
+		le.PutUint32(b[at:], uint32(start))
+		le.PutUint32(b[at+4:], symbols)
+		b = append(b, make([]byte, symbols*18)...)
+		b = le.AppendUint32(b, 9)
+		b = tt.change(append(b, "name\x00"...), start)
+		a := appender(t, b)
+		want := int64(len(b))
+		if tt.drop {
+			want = int64(start)
+		}
+		if a.Kept() != want || (le.Uint64(a.Header()[at:]) == 0) != tt.drop {
+			t.Errorf("%s: %d bytes of %d were kept, symbols %x", name, a.Kept(), len(b), a.Header()[at:][:8])
+		}
+	}
+}
+
 // FuzzAppender adds sections to anything: what comes out can be read.
 func FuzzAppender(f *testing.F) {
 	f.Add(program(), uint32(5))
@@ -126,7 +157,7 @@ func FuzzAppender(f *testing.F) {
 		if err != nil {
 			return
 		}
-		a, err := pe.NewAppender(p)
+		a, err := pe.NewAppender(p, bytes.NewReader(b))
 		if err != nil {
 			return
 		}

@@ -32,7 +32,7 @@ func newWriter(ctx context.Context, out *os.File, o Options) (*writer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading the stub: %w", err)
 	}
-	image, err := pe.NewAppender(stub)
+	image, err := pe.NewAppender(stub, o.Stub)
 	if err != nil {
 		return nil, fmt.Errorf("using the stub: %w", err)
 	}
@@ -46,7 +46,7 @@ func newWriter(ctx context.Context, out *os.File, o Options) (*writer, error) {
 		}
 	}
 	at := int64(len(stub.Header))
-	if _, err := w.copy(ctx, w.at(at), io.NewSectionReader(o.Stub, at, stub.Size-at)); err != nil {
+	if _, err := w.copy(ctx, w.at(at), io.NewSectionReader(o.Stub, at, image.Kept()-at)); err != nil {
 		return nil, fmt.Errorf("copying the stub: %w", err)
 	}
 	return w, nil

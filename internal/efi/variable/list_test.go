@@ -11,6 +11,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/mkosi-go/mkosi/internal/fuzztest"
+	"github.com/mkosi-go/mkosi/internal/keys/keystest"
 )
 
 var owner = uuid.MustParse("00112233-4455-6677-8899-aabbccddeeff")
@@ -45,7 +46,7 @@ func TestMarshalLists(t *testing.T) {
 }
 
 func TestCertificates(t *testing.T) {
-	_, cert := newPair(t)
+	_, cert := keystest.Pair(t, "owner")
 	certs := Certificates([]List{
 		Digests(owner, [sha256.Size]byte{}),
 		Certificate(owner, &x509.Certificate{Raw: []byte("damaged")}),

@@ -2,7 +2,6 @@ package variable
 
 import (
 	"bytes"
-	"crypto"
 	"crypto/x509"
 	"encoding/hex"
 	"errors"
@@ -13,29 +12,13 @@ import (
 
 	"github.com/mkosi-go/mkosi/internal/fuzztest"
 	"github.com/mkosi-go/mkosi/internal/keys"
+	"github.com/mkosi-go/mkosi/internal/keys/keystest"
 )
 
 var signTime = time.Date(2026, 11, 29, 10, 17, 3, 999, time.UTC)
 
-func newPair(t testing.TB) (crypto.Signer, *x509.Certificate) {
-	t.Helper()
-	keyPEM, certPEM, err := keys.Generate(keys.GenerateOptions{CommonName: "owner", ValidDays: 1, Now: signTime})
-	if err != nil {
-		t.Fatal(err)
-	}
-	key, err := keys.ParseKey(keyPEM)
-	if err != nil {
-		t.Fatal(err)
-	}
-	cert, err := keys.ParseCertificate(certPEM)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return key, cert
-}
-
 func TestEnrol(t *testing.T) {
-	key, cert := newPair(t)
+	key, cert := keystest.Pair(t, "owner")
 	files, err := Enrol(key, cert, signTime)
 	if err != nil {
 		t.Fatal(err)
@@ -73,7 +56,7 @@ func TestEnrol(t *testing.T) {
 // the signature, and looks at how that starts: with the tag of a SEQUENCE, and
 // in it the version, which a ContentInfo structure does not have.
 func TestSignLayout(t *testing.T) {
-	key, cert := newPair(t)
+	key, cert := keystest.Pair(t, "owner")
 	b, err := Sign(key, cert, Allowed(), KeyAttributes, signTime, []byte("data"))
 	if err != nil {
 		t.Fatal(err)
@@ -93,8 +76,8 @@ func TestSignLayout(t *testing.T) {
 func le32(b []byte) int { return int(b[0]) | int(b[1])<<8 | int(b[2])<<16 | int(b[3])<<24 }
 
 func TestVerify(t *testing.T) {
-	key, cert := newPair(t)
-	_, other := newPair(t)
+	key, cert := keystest.Pair(t, "owner")
+	_, other := keystest.Pair(t, "other")
 	b, err := Sign(key, cert, Allowed(), KeyAttributes, signTime, []byte("data"))
 	if err != nil {
 		t.Fatal(err)
@@ -136,8 +119,8 @@ func TestVerify(t *testing.T) {
 }
 
 func TestSignRefuses(t *testing.T) {
-	key, cert := newPair(t)
-	_, other := newPair(t)
+	key, cert := keystest.Pair(t, "owner")
+	_, other := keystest.Pair(t, "other")
 	if _, err := Sign(key, other, Allowed(), KeyAttributes, signTime, nil); err == nil {
 		t.Error("signed with another's certificate")
 	}
@@ -149,7 +132,7 @@ func TestSignRefuses(t *testing.T) {
 }
 
 func TestParseUpdateDamaged(t *testing.T) {
-	key, cert := newPair(t)
+	key, cert := keystest.Pair(t, "owner")
 	good, err := Sign(key, cert, Allowed(), KeyAttributes, signTime, nil)
 	if err != nil {
 		t.Fatal(err)
@@ -185,7 +168,7 @@ func TestParseUpdateDamaged(t *testing.T) {
 // FuzzUpdate reads and checks anything: nothing but the one good update is
 // accepted as signed.
 func FuzzUpdate(f *testing.F) {
-	key, cert := newPair(f)
+	key, cert := keystest.Pair(f, "owner")
 	good, err := Sign(key, cert, Allowed(), KeyAttributes, signTime, []byte("data"))
 	if err != nil {
 		f.Fatal(err)

@@ -2,12 +2,8 @@ package varstore
 
 import (
 	"bytes"
-	"crypto/rand"
-	"crypto/rsa"
 	"crypto/x509"
-	"crypto/x509/pkix"
 	"encoding/binary"
-	"math/big"
 	"os"
 	"path/filepath"
 	"slices"
@@ -20,6 +16,7 @@ import (
 
 	"github.com/mkosi-go/mkosi/internal/efi/variable"
 	"github.com/mkosi-go/mkosi/internal/fuzztest"
+	"github.com/mkosi-go/mkosi/internal/keys/keystest"
 )
 
 const (
@@ -278,27 +275,8 @@ func TestOpen(t *testing.T) {
 	}
 }
 
-func testCertificate(t testing.TB) *x509.Certificate {
-	t.Helper()
-	key, err := rsa.GenerateKey(rand.Reader, 2048)
-	if err != nil {
-		t.Fatal(err)
-	}
-	start := time.Date(2026, 11, 29, 10, 14, 18, 0, time.UTC)
-	template := &x509.Certificate{SerialNumber: big.NewInt(7), Subject: pkix.Name{CommonName: "owner"}, NotBefore: start, NotAfter: start.AddDate(1, 0, 0)}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	cert, err := x509.ParseCertificate(der)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return cert
-}
-
 func TestEnrol(t *testing.T) {
-	cert := testCertificate(t)
+	_, cert := keystest.Pair(t, "owner")
 	s := parse(t, filled(record(t, stateAdded, "other", "1")))
 	if err := s.Enrol(cert); err != nil {
 		t.Fatal(err)
@@ -326,7 +304,8 @@ func TestEnrol(t *testing.T) {
 }
 
 func TestAddMachineOwnerKey(t *testing.T) {
-	first, second := testCertificate(t), testCertificate(t)
+	_, first := keystest.Pair(t, "first")
+	_, second := keystest.Pair(t, "second")
 	s := parse(t, blank())
 	for _, cert := range []*x509.Certificate{first, second} {
 		if err := s.AddMachineOwnerKey(cert); err != nil {

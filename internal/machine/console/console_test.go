@@ -207,28 +207,40 @@ type failing struct{ err error }
 func (f failing) Write([]byte) (int, error) { return 0, f.err }
 
 func TestWatch(t *testing.T) {
-	for text, want := range map[string]bool{
-		"\r\nbootable login: ":                           true,
-		"host login: root (automatic login)\r\n":         true,
-		"\x1b[1mhost\x1b[0m lo\x1b[0mgin: ":              true,
-		"Last login: Sun":                                true,
-		"systemd-logind.service - User Login Management": false,
-		"login": false,
+	for text, want := range map[string]string{
+		"\r\nbootable login: ":                           "login",
+		"host login: root (automatic login)\r\n":         "login",
+		"\x1b[1mhost\x1b[0m lo\x1b[0mgin: ":              "login",
+		"systemd-logind.service - User Login Management": "",
+		"login": "",
+		"\r\nYou are in \x1b[1memergency mode. After":               "the guest ended in an emergency shell",
+		"[    1.0] Kernel panic - not syncing: VFS: a\r\nb login: ": "the guest's kernel panicked",
+		"BdsDxe: No bootable option or device was found.\r\n":       "the firmware finds nothing to boot from",
 	} {
 		for _, pieces := range []int{1, len(text)} {
 			w := NewWatch()
 			if err := writeInPieces(w, text, pieces); err != nil {
 				t.Fatal(err)
 			}
-			got := false
+			got := ""
 			select {
 			case <-w.Login():
-				got = true
+				got = "login"
+			default:
+			}
+			select {
+			case err := <-w.Trouble():
+				got = err.Error()
 			default:
 			}
 			if got != want {
-				t.Errorf("%q in pieces of %d: got %v", text, pieces, got)
+				t.Errorf("%q in pieces of %d: got %q, want %q", text, pieces, got, want)
 			}
+		}
+	}
+	for _, trouble := range troubles {
+		if len(trouble.text) > maxPhrase {
+			t.Errorf("%q is longer than what is looked for", trouble.text)
 		}
 	}
 }

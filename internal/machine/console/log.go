@@ -1,10 +1,8 @@
 package console
 
 import (
-	"bytes"
 	"fmt"
 	"io"
-	"sync"
 )
 
 // MaxLog is how many bytes of a guest's console a log keeps.
@@ -36,45 +34,4 @@ func (l *limited) Write(data []byte) (int, error) {
 		}
 	}
 	return len(data), nil
-}
-
-// Watch looks for a login prompt in what a guest prints. It is safe for use by several goroutines.
-type Watch struct {
-	text  io.Writer
-	mu    sync.Mutex
-	tail  []byte
-	found chan struct{}
-	once  sync.Once
-}
-
-// loginPrompt is what agetty(8) and its like print after the name of the host, also when they log in by themselves.
-var loginPrompt = []byte(" login: ")
-
-// NewWatch returns a watch that has seen nothing.
-func NewWatch() *Watch {
-	w := &Watch{found: make(chan struct{})}
-	w.text = Plain(watchText{w})
-	return w
-}
-
-// Login is closed when the login prompt has come.
-func (w *Watch) Login() <-chan struct{} { return w.found }
-
-// Write takes what the guest prints.
-func (w *Watch) Write(data []byte) (int, error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.text.Write(data)
-}
-
-// watchText is the text of the console.
-type watchText struct{ *Watch }
-
-func (w watchText) Write(text []byte) (int, error) {
-	all := append(w.tail, text...)
-	if bytes.Contains(all, loginPrompt) {
-		w.once.Do(func() { close(w.found) })
-	}
-	w.Watch.tail = bytes.Clone(all[max(0, len(all)-len(loginPrompt)+1):])
-	return len(text), nil
 }

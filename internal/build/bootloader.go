@@ -1,0 +1,166 @@
+package build
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/mkosi-go/mkosi/internal/bootloader"
+	"github.com/mkosi-go/mkosi/internal/config"
+	"github.com/mkosi-go/mkosi/internal/disk"
+	"github.com/mkosi-go/mkosi/internal/disk/program"
+	"github.com/mkosi-go/mkosi/internal/disk/repart"
+	"github.com/mkosi-go/mkosi/internal/kernel"
+)
+
+// boots reports whether an image is to be made bootable. With Bootable=auto it depends on what is in its tree, too.
+func boots(img *config.Image) bool {
+	switch img.Bootable {
+	case config.Disabled:
+		return false
+	case config.Auto:
+		return img.Format != config.FormatCPIO && !isExtension(img.Format) && !img.Overlay
+	}
+	return true
+}
+
+// usesBootLoader reports whether an image gets boot loaders. That of an ESP is what it is for.
+func usesBootLoader(img *config.Image) bool {
+	switch img.Format {
+	case config.FormatUKI, config.FormatAddon:
+		return false
+	case config.FormatESP:
+		return true
+	}
+	return boots(img)
+}
+
+// bootsPC reports whether an image gets grub for firmware that is not UEFI. Only a disk has room for it.
+func bootsPC(img *config.Image) bool {
+	return boots(img) && img.BiosBootloader == config.BiosBootloaderGrub && img.Format == config.FormatDisk
+}
+
+// usesGrub reports whether an image has a menu of grub.
+func usesGrub(img *config.Image) bool {
+	return bootsPC(img) || usesBootLoader(img) && (img.Bootloader == config.BootloaderGrub || img.Bootloader == config.BootloaderGrubSigned)
+}
+
+// onlySigned reports whether only what the distribution has signed is wanted.
+func onlySigned(img *config.Image) bool {
+	switch img.Bootloader {
+	case config.BootloaderUKISigned, config.BootloaderSystemdBootSigned, config.BootloaderGrubSigned:
+		return true
+	}
+	return img.ShimBootloader == config.ShimSigned
+}
+
+// installBootLoaders puts the boot loaders into the tree. With Bootable=auto a tree without kernels gets none.
+func (m *image) installBootLoaders(ctx context.Context) error {
+	if !usesBootLoader(m.Image) {
+		return nil
+	}
+	if kernels, err := kernel.Find(m.root); err != nil || len(kernels) == 0 && m.Bootable == config.Auto && m.Format != config.FormatESP {
+		return err
+	}
+	install := func(what string, fn func() error) error {
+		return m.step("installing "+what, func() error { return m.orAuto(fn()) })
+	}
+	if bootsPC(m.Image) {
+		err := install("grub for BIOS", func() (err error) {
+			m.bootSector, err = bootloader.MakeBootSector(ctx, m.grub())
+			return err
+		})
+		if err != nil {
+			return err
+		}
+	}
+	if m.ShimBootloader != config.ShimNone && m.Bootloader != config.BootloaderNone {
+		err := install("shim", func() error {
+			return bootloader.InstallShim(ctx, bootloader.Shim{Options: m.bootOptions(), Signed: m.ShimBootloader == config.ShimSigned})
+		})
+		if err != nil {
+			return err
+		}
+	}
+	switch m.Bootloader {
+	case config.BootloaderSystemdBoot, config.BootloaderSystemdBootSigned:
+		return install("systemd-boot", func() error { return m.installSystemdBoot(ctx) })
+	case config.BootloaderGrub, config.BootloaderGrubSigned:
+		return install("grub", func() error { return bootloader.InstallGrubEFI(ctx, m.grub()) })
+	}
+	return nil
+}
+
+// orAuto leaves out with Bootable=auto what the tree does not have.
+func (m *image) orAuto(err error) error {
+	var missing *bootloader.Missing
+	if m.Bootable == config.Auto && m.Format != config.FormatESP && errors.As(err, &missing) {
+		m.b.UI.Debugf(m.Image.Image, "%v", err)
+		return nil
+	}
+	return err
+}
+
+func (m *image) bootOptions() bootloader.Options {
+	o := bootloader.Options{Root: m.root, Architecture: m.Architecture.EFI(), Shim: m.ShimBootloader != config.ShimNone}
+	if m.SecureBoot {
+		o.Sign = m.signProgram
+	}
+	return o
+}
+
+func (m *image) installSystemdBoot(ctx context.Context) error {
+	o := bootloader.SystemdBoot{Options: m.bootOptions(), Signed: onlySigned(m.Image)}
+	if m.SecureBoot && m.SecureBootAutoEnroll {
+		o.Keys = m.enrolments
+	}
+	return bootloader.InstallSystemdBoot(ctx, o)
+}
+
+func (m *image) grub() bootloader.Grub {
+	o := bootloader.Grub{Options: m.bootOptions(), Signed: onlySigned(m.Image), Distribution: string(m.Distribution), Run: m.runHostTool}
+	if string(m.Architecture) == m.b.Host.Architecture {
+		o.RunInImage = func(ctx context.Context, c program.Command) error { return m.runInImage(ctx, c.Args) }
+	}
+	return o
+}
+
+// finishDisk puts grub's boot sector in front of the partitions.
+func (m *image) finishDisk(_ context.Context, path string) (err error) {
+	if m.bootSector == nil {
+		return nil
+	}
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	fi, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	return m.bootSector.Install(f, fi.Size())
+}
+
+// rootOption is what tells a kernel that grub loads where its root file system is.
+func rootOption(cmdline []string, partitions []disk.Partition) string {
+	for _, word := range cmdline {
+		name, _, _ := strings.Cut(word, "=")
+		if name == "root" || name == "mount.usr" || name == "roothash" || name == "usrhash" {
+			return ""
+		}
+	}
+	for _, v := range []struct {
+		role repart.Role
+		name string
+	}{{repart.RoleRoot, "root"}, {repart.RoleUsr, "mount.usr"}} {
+		for _, p := range partitions {
+			if p.Type.Role == v.role {
+				return fmt.Sprintf("%s=PARTUUID=%s", v.name, p.UUID)
+			}
+		}
+	}
+	return ""
+}

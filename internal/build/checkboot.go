@@ -1,0 +1,55 @@
+package build
+
+import (
+	"slices"
+
+	"github.com/mkosi-go/mkosi/internal/config"
+	"github.com/mkosi-go/mkosi/internal/kernel"
+	"github.com/mkosi-go/mkosi/internal/keys"
+	"github.com/mkosi-go/mkosi/internal/output"
+)
+
+// signsBoot reports whether a build signs what firmware starts.
+func signsBoot(img *config.Image) bool {
+	return img.SecureBoot && (boots(img) || usesBootLoader(img) || img.Format == config.FormatUKI || img.Format == config.FormatAddon)
+}
+
+// checkBoot complains about what would keep an image from being made bootable, as far as its settings tell.
+func checkBoot(cfg *config.Config, img *config.Image, earlier []*Job, add func(hint, format string, args ...any)) {
+	if signsBoot(img) {
+		checkPair(add, "SecureBoot=yes", output.SecureBootReference(img), "SecureBootKey= and SecureBootCertificate=")
+	}
+	switch {
+	case img.SignExpectedPcr == config.Enabled:
+		checkPair(add, "SignExpectedPcr=yes", output.ExpectedPCRReference(img), "SignExpectedPcrKey= and SignExpectedPcrCertificate=")
+	case img.SignInitrdPCRs == config.Enabled && !slices.Contains(img.SplitArtifacts, config.ArtifactPCRs) && !wantsPCRSignature(img):
+		add("set SignExpectedPcr=yes, or add pcrs to SplitArtifacts=", "SignInitrdPCRs=yes has nothing to sign")
+	}
+	if img.Bootable == config.Enabled && img.Architecture.EFI() == "" && img.Bootloader != config.BootloaderNone {
+		add("set Bootloader=none", "there is no UEFI firmware for Architecture=%s", img.Architecture)
+	}
+	for _, initrd := range img.Initrds {
+		if boots(img) && !pathExists(initrd) && !produced(cfg, initrd, earlier) {
+			add("", "Initrds=: %s does not exist", initrd)
+		}
+	}
+	for _, s := range []kernel.Settings{
+		{Modules: img.KernelModules, ModulesExclude: img.KernelModulesExclude, Firmware: img.FirmwareFiles, FirmwareExclude: img.FirmwareExclude},
+		{Modules: img.KernelInitrdModules, ModulesExclude: img.KernelModulesInitrdExclude},
+	} {
+		if err := s.Check(); err != nil {
+			add("", "selecting kernel modules and firmware: %w", err)
+		}
+	}
+}
+
+// checkPair complains about a key that is not there or cannot be used.
+func checkPair(add func(hint, format string, args ...any), setting string, r keys.Reference, names string) {
+	if r.Key == "" || r.Certificate == "" {
+		add("make a key with mkosi genkey, or set "+names, "%s needs a key and a certificate", setting)
+		return
+	}
+	if err := r.Check(); err != nil {
+		add("", "%s: %w", setting, err)
+	}
+}
