@@ -14,6 +14,7 @@ import (
 
 	"github.com/mkosi-go/mkosi/internal/machine/qmp"
 	"github.com/mkosi-go/mkosi/internal/sandbox"
+	"github.com/mkosi-go/mkosi/internal/shellwords"
 	"github.com/mkosi-go/mkosi/internal/tree"
 )
 
@@ -128,7 +129,7 @@ func (r *running) command(ctx context.Context, c *sandbox.Cmd) error {
 
 // log shows a command when debugging.
 func (r *running) log(c *sandbox.Cmd) {
-	r.m.opts.UI.Debugf(r.m.img.Image, "running %s", commandLine(c.Args))
+	r.m.opts.UI.Debugf(r.m.img.Image, "running %s", shellwords.Join(c.Args))
 }
 
 // start starts a helper that runs as long as the machine and has files, from descriptor 3; they are closed here. The
