@@ -72,6 +72,12 @@ func (r *running) prepare() error {
 	}
 	r.onEnd(staging.Close)
 	r.dir = staging.Dir()
+	if m := r.m; m.listener != nil {
+		r.onEnd(func() error {
+			m.listener.Close() // which the receiver has done if the machine ran
+			return nil
+		})
+	}
 	r.ioUring = r.m.probes.ioUring()
 	if r.m.vsock != nil {
 		r.resources.vsock = r.pass(r.m.vsock)
@@ -115,7 +121,7 @@ func (r *running) reason(ctx context.Context, err error) error {
 	return err
 }
 
-// pass gives QEMU a file and returns the number of its descriptor there. The file is closed once QEMU has it.
+// pass gives QEMU a file and returns the number of its descriptor there. The file is closed when QEMU has ended.
 func (r *running) pass(f *os.File) int {
 	r.files = append(r.files, f)
 	return 2 + len(r.files)
