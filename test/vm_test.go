@@ -4,7 +4,6 @@ package test
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -19,9 +18,6 @@ import (
 
 	"github.com/mkosi-go/mkosi/internal/archive"
 )
-
-// machineRoot is the tools tree with QEMU, and a kernel.
-var machineRoot = cmp.Or(os.Getenv("MKOSI_MACHINE_ROOT"), "/var/tmp/mkosi-machine")
 
 // guestProject makes a project with a disk, and beside it an initrd that is one program, testdata/guest.
 func guestProject(t *testing.T) (dir string) {
@@ -42,7 +38,7 @@ Bootable=no
 BaseTrees=`+smallTree(t)+`
 [Runtime]
 Firmware=linux
-Linux=`+machineRoot+`/boot/vmlinuz
+Linux=`+machineRoot()+`/boot/vmlinuz
 DiskType=nvme
 RAM=512M
 CPUs=1
@@ -71,7 +67,7 @@ func TestVirtualMachine(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := run(t, mkosi(dir, "--tools-tree="+machineRoot, "--ephemeral=yes", "--runtime-size=1G", "--tpm=yes", "--runtime-tree="+shared,
+	r := run(t, mkosi(dir, "--tools-tree="+machineRoot(), "--ephemeral=yes", "--runtime-size=1G", "--tpm=yes", "--runtime-tree="+shared,
 		"--kernel-command-line-extra=test.extra", "vm"))
 	if r.code != 7 {
 		t.Errorf("the exit code is %d, not what the guest reported", r.code)
@@ -109,7 +105,7 @@ func TestVirtualMachine(t *testing.T) {
 // TestVirtualMachineIsKilled kills mkosi as nobody can catch it, and waits until everything that it started has ended.
 func TestVirtualMachineIsKilled(t *testing.T) {
 	dir := guestProject(t)
-	cmd := mkosi(dir, "--tools-tree="+machineRoot, "--tpm=yes", "--ephemeral=yes", "--kernel-command-line-extra=test.wait", "vm")
+	cmd := mkosi(dir, "--tools-tree="+machineRoot(), "--tpm=yes", "--ephemeral=yes", "--kernel-command-line-extra=test.wait", "vm")
 	console, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -138,7 +134,7 @@ func TestVirtualMachineIsKilled(t *testing.T) {
 			t.Fatalf("the guest said %q, then %v", said, err)
 		}
 	}
-	second := run(t, mkosi(dir, "--tools-tree="+machineRoot, "vm"))
+	second := run(t, mkosi(dir, "--tools-tree="+machineRoot(), "vm"))
 	if second.code != 1 || !strings.Contains(second.stderr, "is in use by another machine") || !strings.Contains(second.stderr, "Ephemeral=yes") {
 		t.Errorf("a second machine of the image, which is not ephemeral: exit code %d, %s", second.code, second.stderr)
 	}
