@@ -212,9 +212,9 @@ func (b *bootFiles) installKernels(ctx context.Context) ([]bootloader.Entry, err
 		if err != nil {
 			return nil, err
 		}
-		switch len(trees) {
-		case 0:
-		case 1:
+		switch {
+		case len(b.Devicetrees) == 0:
+		case len(trees) == 1:
 			l.Devicetree, l.DevicetreeName = trees[0], path.Base(trees[0])
 		default:
 			return nil, fmt.Errorf("a boot loader entry of type 1 has one devicetree, and Devicetrees= matches %d of kernel %s", len(trees), k.Version)

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/mkosi-go/mkosi/internal/sandbox"
+	"github.com/mkosi-go/mkosi/internal/shellwords"
 	"github.com/mkosi-go/mkosi/internal/tree"
 )
 
@@ -24,7 +25,7 @@ func (b *Builder) keep(image string, s *tree.Staging) error {
 // and what else is special. Of the environment only the names are shown; values may be secrets.
 func describe(c *sandbox.Cmd) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "sandbox of %s\n", strings.Join(quoteArgs(c.Args), " "))
+	fmt.Fprintf(&b, "sandbox of %s\n", shellwords.Join(c.Args))
 	for _, op := range c.Ops {
 		fmt.Fprintf(&b, "  %s\n", op)
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/mkosi-go/mkosi/internal/disk/program"
 	"github.com/mkosi-go/mkosi/internal/pkgmgr"
 	"github.com/mkosi-go/mkosi/internal/sandbox"
+	"github.com/mkosi-go/mkosi/internal/shellwords"
 )
 
 // toolPath is where programs that work on a tree are looked for.
@@ -34,9 +35,14 @@ func (m *image) toolEnv() []string {
 
 // runInImage runs a program of the image with the tree as its root directory.
 func (m *image) runInImage(ctx context.Context, argv []string) error {
+	return m.runImageTool(ctx, program.Command{Args: argv})
+}
+
+// runImageTool is runInImage for a program that is given more than arguments.
+func (m *image) runImageTool(ctx context.Context, c program.Command) error {
 	return m.b.run(ctx, m.Image.Image, &sandbox.Cmd{
-		Args: argv, Env: append(m.toolEnv(), "PATH="+toolPath), Ops: sandbox.Chroot(m.root),
-		DropCapabilities: sandbox.HostCapabilities(),
+		Args: c.Args, Env: append(append(m.toolEnv(), "PATH="+toolPath), c.Env...), Ops: sandbox.Chroot(m.root),
+		DropCapabilities: sandbox.HostCapabilities(), Stdin: c.Stdin, Stdout: c.Stdout,
 	})
 }
 
@@ -87,7 +93,7 @@ func (b *Builder) run(ctx context.Context, image string, c *sandbox.Cmd) error {
 		c.Used = func(u sandbox.Usage) { b.Timing.Used(image, u.CPU, u.Written) }
 	}
 	if b.UI.Debugging() {
-		b.UI.Debugf(image, "running %s", strings.Join(quoteArgs(c.Args), " "))
+		b.UI.Debugf(image, "running %s", shellwords.Join(c.Args))
 	}
 	if b.UI.Debugging() && c.Stderr == nil {
 		w := b.UI.Writer(image)
@@ -106,16 +112,3 @@ func (b *Builder) run(ctx context.Context, image string, c *sandbox.Cmd) error {
 	}
 	return err
 }
-
-// quoteArgs writes arguments so that a shell reads them back as they are.
-func quoteArgs(args []string) []string {
-	quoted := slices.Clone(args)
-	for i, a := range quoted {
-		if a == "" || strings.ContainsFunc(a, func(r rune) bool { return !strings.ContainsRune(plain, r) }) {
-			quoted[i] = "'" + strings.ReplaceAll(a, "'", `'\''`) + "'"
-		}
-	}
-	return quoted
-}
-
-const plain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_=./:,@%+~"

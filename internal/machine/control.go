@@ -2,7 +2,6 @@ package machine
 
 import (
 	"errors"
-	"strings"
 
 	"github.com/mkosi-go/mkosi/internal/machine/qmp"
 )
@@ -25,17 +24,3 @@ func (m *Machine) PowerDown() error {
 	}
 	return c.Execute("system_powerdown")
 }
-
-// commandLine writes arguments so that a shell reads them back as they are.
-func commandLine(args []string) string {
-	words := make([]string, len(args))
-	for i, a := range args {
-		words[i] = a
-		if a == "" || strings.ContainsFunc(a, func(c rune) bool { return !strings.ContainsRune(plainCharacters, c) }) {
-			words[i] = "'" + strings.ReplaceAll(a, "'", `'\''`) + "'"
-		}
-	}
-	return strings.Join(words, " ")
-}
-
-const plainCharacters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_=./:,@%+"

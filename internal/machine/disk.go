@@ -176,34 +176,9 @@ func grow(path string, size int64) (err error) {
 	if fi.Size() >= size {
 		return nil
 	}
-	found, err := gpt.Read(f, fi.Size(), 0)
+	err = gpt.Resize(f, size, 0)
 	if errors.Is(err, gpt.ErrNoTable) {
 		return f.Truncate(size)
 	}
-	if err != nil {
-		return err
-	}
-	t := found.Table
-	if found.Primary != nil {
-		return fmt.Errorf("its partition table is damaged: %w", found.Primary)
-	}
-	code := make([]byte, bootCode)
-	if _, err := f.ReadAt(code, 0); err != nil {
-		return err
-	}
-	tail := int64(t.Sectors-t.TailSectors()) * int64(t.SectorSize)
-	// What is cut off, the old backup, reads as zeros afterwards.
-	if err := errors.Join(f.Truncate(tail), f.Truncate(size)); err != nil {
-		return err
-	}
-	t.Sectors = uint64(size) / uint64(t.SectorSize)
-	t.LastUsable = t.Sectors - t.TailSectors() - 1
-	if err := t.WriteTo(f); err != nil {
-		return err
-	}
-	_, err = f.WriteAt(code, 0)
 	return err
 }
-
-// bootCode is how many bytes of the first sector are a boot loader's, before the entries of the boot record.
-const bootCode = 446

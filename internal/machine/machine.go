@@ -125,14 +125,27 @@ func plan(img *config.Image, opts Options, p probes) (*Machine, error) {
 	if m.credentials, err = m.ownCredentials(); err != nil {
 		return nil, err
 	}
+	steps := []func() error{m.planEmulator, m.planBoot, m.planTPM, m.planShares, m.planJournal, m.planRegistration, m.checkDisk}
 	if m.vmspawn() {
-		return m, errors.Join(m.planVmspawn(), m.planShares(), m.planRegistration())
+		steps = []func() error{m.planVmspawn, m.planShares, m.planRegistration, m.checkDisk}
 	}
-	if err := errors.Join(m.planEmulator(), m.planBoot(), m.planTPM(), m.planShares(), m.planJournal(), m.planRegistration(), m.checkDisk()); err != nil {
-		return nil, err
+	var problems []error
+	for _, step := range steps {
+		problems = append(problems, step())
+	}
+	if err := errors.Join(problems...); err != nil || m.vmspawn() {
+		return m.unless(err)
 	}
 	// Last, since it takes something that has to be given back.
-	return m, m.planVSock()
+	return m.unless(m.planVSock())
+}
+
+// unless returns the machine, or an error alone.
+func (m *Machine) unless(err error) (*Machine, error) {
+	if err != nil {
+		return nil, err
+	}
+	return m, nil
 }
 
 // vmspawn reports whether systemd-vmspawn runs the machine.

@@ -34,7 +34,7 @@ func TestRefusals(t *testing.T) {
 		"a TPM for s390x":    {func(s *scene) { s.kernel(); s.img.Architecture, s.img.TPM = config.ArchS390X, config.Enabled }, "no TPM"},
 		"KVM":                {func(s *scene) { s.img.KVM = config.Enabled }, "KVM=yes, but KVM does not work: no such file"},
 		"VSOCK":              {func(s *scene) { s.img.VSock = config.Enabled }, "VSock=yes, but this host gives no VSOCK device"},
-		"a registry":         {func(s *scene) { s.img.Register, s.probes.registry = config.Enabled, s.dir+"/none" }, "systemd-machined is not there"},
+		"a registry":         {func(s *scene) { s.img.Register, s.probes.registry = config.Enabled, s.dir+"/none" }, "which Register=yes needs, is not there"},
 		"no kernel":          {func(s *scene) { s.img.Firmware = config.FirmwareLinux }, "no kernel to start"},
 		"a unified kernel": {func(s *scene) {
 			s.img.Firmware, s.img.Linux = config.FirmwareLinux, "uki"

@@ -33,7 +33,7 @@ func (m *Machine) planRegistration() error {
 	_, err := os.Stat(m.registry)
 	m.register = err == nil
 	if err != nil && m.img.Register == config.Enabled {
-		return &hintError{fmt.Errorf("Register=yes, but systemd-machined is not there: %w", err), "start systemd-machined, or set Register=auto"}
+		return &hintError{fmt.Errorf("systemd-machined, which Register=yes needs, is not there: %w", err), "start systemd-machined, or set Register=auto"}
 	}
 	return nil
 }

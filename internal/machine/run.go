@@ -14,6 +14,7 @@ import (
 
 	"github.com/mkosi-go/mkosi/internal/machine/qmp"
 	"github.com/mkosi-go/mkosi/internal/sandbox"
+	"github.com/mkosi-go/mkosi/internal/shellwords"
 	"github.com/mkosi-go/mkosi/internal/tree"
 )
 
@@ -71,6 +72,12 @@ func (r *running) prepare() error {
 	}
 	r.onEnd(staging.Close)
 	r.dir = staging.Dir()
+	if m := r.m; m.listener != nil {
+		r.onEnd(func() error {
+			m.listener.Close() // which the receiver has done if the machine ran
+			return nil
+		})
+	}
 	r.ioUring = r.m.probes.ioUring()
 	if r.m.vsock != nil {
 		r.resources.vsock = r.pass(r.m.vsock)
@@ -114,7 +121,7 @@ func (r *running) reason(ctx context.Context, err error) error {
 	return err
 }
 
-// pass gives QEMU a file and returns the number of its descriptor there. The file is closed once QEMU has it.
+// pass gives QEMU a file and returns the number of its descriptor there. The file is closed when QEMU has ended.
 func (r *running) pass(f *os.File) int {
 	r.files = append(r.files, f)
 	return 2 + len(r.files)
@@ -128,7 +135,7 @@ func (r *running) command(ctx context.Context, c *sandbox.Cmd) error {
 
 // log shows a command when debugging.
 func (r *running) log(c *sandbox.Cmd) {
-	r.m.opts.UI.Debugf(r.m.img.Image, "running %s", commandLine(c.Args))
+	r.m.opts.UI.Debugf(r.m.img.Image, "running %s", shellwords.Join(c.Args))
 }
 
 // start starts a helper that runs as long as the machine and has files, from descriptor 3; they are closed here. The

@@ -49,6 +49,9 @@ func (m *Machine) variables() ([]byte, error) {
 	if m.img.SecureBootCertificate == "" {
 		return nil, &hintError{fmt.Errorf("FirmwareVariables=%s needs SecureBootCertificate=", setting), "make a key and a certificate with mkosi genkey"}
 	}
+	if source := m.img.SecureBootCertificateSource; source.Type != "" && source.Type != "file" {
+		return nil, fmt.Errorf("FirmwareVariables=%s needs the certificate in a file, not SecureBootCertificateSource=%s", setting, source)
+	}
 	certificate, err := keys.LoadCertificate(m.img.SecureBootCertificate)
 	if err != nil {
 		return nil, err

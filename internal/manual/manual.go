@@ -66,6 +66,6 @@ func chapters() string {
 	return strings.Join([]string{
 		text("synopsis"), "# Verbs\n", verbEntries(), "# Options\n", text("options"), optionEntries(),
 		text("configuration"), text("conditions"), text("specifiers"), specifierEntries(), text("delayed"),
-		text("images"), text("settings"), settingEntries(), text("scripts"), text("outputs"), text("testing"), text("environment"), text("closing"),
+		text("images"), text("settings"), settingEntries(), text("scripts"), text("outputs"), text("machines"), text("testing"), text("environment"), text("closing"),
 	}, "\n")
 }

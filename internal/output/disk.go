@@ -207,21 +207,5 @@ func enlarge(path string, size int64, sectorSize int) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
-	fi, err := f.Stat()
-	if err != nil {
-		return err
-	}
-	found, err := gpt.Read(f, fi.Size(), sectorSize)
-	if err != nil {
-		return err
-	}
-	t := found.Table
-	old := int64(t.Sectors-t.TailSectors()) * int64(sectorSize)
-	// What is cut off reads as zeros afterwards.
-	if err := errors.Join(f.Truncate(old), f.Truncate(size)); err != nil {
-		return err
-	}
-	t.Sectors = uint64(size) / uint64(sectorSize)
-	t.LastUsable = t.Sectors - t.TailSectors() - 1
-	return t.WriteTo(f)
+	return gpt.Resize(f, size, sectorSize)
 }

@@ -1,4 +1,4 @@
-// Package shellwords splits command lines that are written in a setting.
+// Package shellwords splits command lines that are written in a setting, and writes those that are shown.
 package shellwords
 
 import (

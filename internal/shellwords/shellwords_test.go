@@ -35,6 +35,22 @@ func TestSplit(t *testing.T) {
 	}
 }
 
+func TestJoin(t *testing.T) {
+	for want, in := range map[string][]string{
+		"":                  nil,
+		"a -b=c /d,e":       {"a", "-b=c", "/d,e"},
+		`'' 'a b' 'it'\''s'`: {"", "a b", "it's"},
+		`'~' '$x' 'ä'`:      {"~", "$x", "ä"},
+	} {
+		if got := Join(in); got != want {
+			t.Errorf("%q: got %s, want %s", in, got, want)
+		}
+		if back, err := Split(want); err != nil || !slices.Equal(back, in) {
+			t.Errorf("%s: got %q back, error %v", want, back, err)
+		}
+	}
+}
+
 // FuzzSplit expects that quoting the words gives the words again.
 func FuzzSplit(f *testing.F) {
 	f.Add(`A="b c" 'd' e\ f`)
