@@ -7,7 +7,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -34,7 +33,7 @@ func bootCases() []bootCase {
 		{"uki", variantTest("uki", []string{"Initrds=", "[Output]", "Format=uki", "[Runtime]", "RAM=3G"}, nil,
 			`[ "$(findmnt --noheadings --output FSTYPE /)" = rootfs ] || [ "$(findmnt --noheadings --output FSTYPE /)" = tmpfs ]`)},
 		{"addon", testAddon},
-		{"profile", variantTest("profile", []string{"Bootloader=systemd-boot", "[Validation]", "SecureBoot=yes", "SignExpectedPcr=yes"}, map[string]string{
+		{"profile", variantTest("profile", []string{"Bootloader=systemd-boot", "[Validation]", "SecureBoot=yes", "SignExpectedPcr=yes", "[Runtime]", "TPM=yes"}, map[string]string{
 			"mkosi.uki-profiles/second.conf":     "[UKIProfile]\nProfile=ID=second\n        TITLE=The second\nCmdline=mkosi.chosen=second\n",
 			"mkosi.extra/efi/loader/loader.conf": "default *@second\n",
 		}, `grep -w mkosi.chosen=second /proc/cmdline
@@ -104,7 +103,13 @@ Timezone=UTC
 Hostname=` + name + `
 RootPassword=hashed:
 Autologin=yes
-` + strings.Join(append(slices.Clip(settings), "[Runtime]", "CPUs=2"), "\n") + "\n"
+
+[Runtime]
+CPUs=2
+TPM=no
+
+[Content]
+` + strings.Join(settings, "\n") + "\n"
 	writeTree(t, dir, map[string]string{"mkosi.conf": conf})
 	writeTree(t, dir, files)
 	for _, key := range []string{"mkosi.key", "mkosi.crt"} {
