@@ -52,20 +52,20 @@ echo secret | systemd-creds encrypt --name=s --with-key=tpm2-with-public-key --t
 	}
 }
 
-// bootPackages are what the variants need of Debian, beside what their settings bring.
-var bootPackages = []string{
+// variantPackages are what the variants need of Debian, beside what their settings bring.
+var variantPackages = []string{
 	"linux-image-amd64", "systemd", "systemd-boot", "systemd-boot-efi", "systemd-boot-efi-amd64-signed", "systemd-sysv", "udev", "dbus", "login",
 	"libcryptsetup12", "^libtss2-(esys|mu|rc|tcti-device)[0-9.-]*(t64)?$", "grub-common", "grub-pc-bin", "grub-efi-amd64-bin", "shim-signed",
 }
 
-// bootBase is a tree with these packages, built once.
-var bootBase = sync.OnceValues(func() (string, error) {
+// variantBase is a tree with these packages, built once.
+var variantBase = sync.OnceValues(func() (string, error) {
 	dir := filepath.Join(sharedDir, "boot-base")
 	if err := os.Mkdir(dir, 0o755); err != nil {
 		return "", err
 	}
 	args := []string{"--distribution=debian", "--release=trixie", "--format=directory", "--output=base", "--bootable=no", "--clean-package-metadata=no", "--source-date-epoch", testEpoch}
-	for _, p := range bootPackages {
+	for _, p := range variantPackages {
 		args = append(args, "--package", p)
 	}
 	if out, err := mkosi(dir, args...).CombinedOutput(); err != nil {
@@ -79,7 +79,7 @@ var bootBase = sync.OnceValues(func() (string, error) {
 func variant(t *testing.T, name string, settings []string, files map[string]string) string {
 	t.Helper()
 	example := bootableDir(t)
-	base, err := bootBase()
+	base, err := variantBase()
 	if err != nil {
 		t.Fatal(err)
 	}
