@@ -115,7 +115,7 @@ TPM=no
 	for _, key := range []string{"mkosi.key", "mkosi.crt"} {
 		writeFile(t, filepath.Join(dir, key), readFile(t, filepath.Join(example, key)), 0o600)
 	}
-	must(t, onMachine(dir, "--force", "--source-date-epoch", testEpoch))
+	must(t, mkosi(dir, "--force", "--source-date-epoch", testEpoch))
 	return dir
 }
 

@@ -232,7 +232,7 @@ func testFlippedBit(t *testing.T) {
 
 	refused := []string{"Access denied", "Security violation", "Security Violation"}
 	started := []string{"EFI stub:", "Linux version", "systemd["}
-	printed := watchMachine(t, onMachine(dir, "--console=read-only", "--ephemeral", "vm"), append(refused, started...)...)
+	printed := watchMachine(t, onMachine(dir, "--console=read-only", "--ephemeral=yes", "vm"), append(refused, started...)...)
 	if !slices.ContainsFunc(refused, func(text string) bool { return strings.HasSuffix(printed, text) }) {
 		t.Errorf("the kernel was started:\n%s", printed)
 	}
