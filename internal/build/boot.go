@@ -166,8 +166,7 @@ func (b *bootFiles) install(ctx context.Context) (err error) {
 }
 
 // installUKIs makes a unified kernel image for each kernel.
-func (b *bootFiles) installUKIs(ctx context.Context) ([]bootloader.Entry, error) {
-	var entries []bootloader.Entry
+func (b *bootFiles) installUKIs(ctx context.Context) (entries []bootloader.Entry, err error) {
 	for i, k := range b.kernels {
 		files := b.files[i]
 		if err := b.signKernel(ctx, k, files); err != nil {
@@ -177,8 +176,11 @@ func (b *bootFiles) installUKIs(ctx context.Context) ([]bootloader.Entry, error)
 			kernel: &k, kernelFile: files.Kernel, stub: b.stub, initrds: files.Initrds, microcode: b.microcode,
 			cmdline: b.cmdline,
 		}
+		if parts.trees, err = kernel.Devicetrees(ctx, b.root, k, b.Devicetrees); err != nil {
+			return nil, err
+		}
 		name := b.ukiPath(k, b.token, b.hash, b.tries())
-		err := b.step("assembling the unified kernel image of "+k.Version, func() (err error) {
+		err = b.step("assembling the unified kernel image of "+k.Version, func() (err error) {
 			files.UKI, files.PCRs, err = b.createUKI(ctx, name, parts)
 			return err
 		})
@@ -206,6 +208,17 @@ func (b *bootFiles) installKernels(ctx context.Context) ([]bootloader.Entry, err
 	var list []bootloader.Kernel
 	for i, k := range b.kernels {
 		l := bootloader.Kernel{Version: k.Version, Image: k.Image, Options: strings.Join(b.cmdline, " ")}
+		trees, err := kernel.Devicetrees(ctx, b.root, k, b.Devicetrees)
+		if err != nil {
+			return nil, err
+		}
+		switch len(trees) {
+		case 0:
+		case 1:
+			l.Devicetree, l.DevicetreeName = trees[0], path.Base(trees[0])
+		default:
+			return nil, fmt.Errorf("a boot loader entry of type 1 has one devicetree, and Devicetrees= matches %d of kernel %s", len(trees), k.Version)
+		}
 		for _, name := range b.files[i].Initrds[b.shared:] {
 			l.Initrds = append(l.Initrds, bootloader.Initrd{Path: name, Name: "kernel-modules.initrd"})
 		}

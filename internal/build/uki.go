@@ -5,12 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"os"
 	"path"
 	"path/filepath"
 	"slices"
 	"strings"
+	"unicode"
 
 	"github.com/mkosi-go/mkosi/internal/config"
 	"github.com/mkosi-go/mkosi/internal/efi/pcr"
@@ -157,15 +157,32 @@ func addDevicetrees(root *os.Root, files *openFiles, s *uki.Sections, names []st
 func (m *image) ukiProfiles(cmdline []string) []uki.Profile {
 	var list []uki.Profile
 	for _, p := range m.UnifiedKernelImageProfiles {
-		var fields strings.Builder
-		for _, key := range slices.Sorted(maps.Keys(p.Profile)) {
-			fmt.Fprintf(&fields, "%s=%s\n", key, p.Profile[key])
-		}
 		u := uki.Profile{Unsigned: !p.SignExpectedPcr}
-		u.Profile, u.CommandLine = fields.String(), commandLine(slices.Concat(cmdline, p.Cmdline))
+		u.Profile, u.CommandLine = profileText(p.Profile), commandLine(slices.Concat(cmdline, p.Cmdline))
 		list = append(list, u)
 	}
 	return list
+}
+
+// profileText writes the fields of a profile as os-release(5) has them, its ID first.
+func profileText(fields map[string]string) string {
+	var b strings.Builder
+	write := func(key string) {
+		value := fields[key]
+		if strings.ContainsFunc(value, unicode.IsSpace) {
+			value = quote(value)
+		}
+		fmt.Fprintf(&b, "%s=%s\n", key, value)
+	}
+	if _, ok := fields["ID"]; ok {
+		write("ID")
+	}
+	for _, key := range sortedKeys(fields) {
+		if key != "ID" {
+			write(key)
+		}
+	}
+	return b.String()
 }
 
 // commandLine is the text of a section with a command line. It ends in a zero byte, as the reference has it.
