@@ -7,7 +7,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -34,7 +33,7 @@ func bootCases() []bootCase {
 		{"uki", variantTest("uki", []string{"Initrds=", "[Output]", "Format=uki", "[Runtime]", "RAM=3G"}, nil,
 			`[ "$(findmnt --noheadings --output FSTYPE /)" = rootfs ] || [ "$(findmnt --noheadings --output FSTYPE /)" = tmpfs ]`)},
 		{"addon", testAddon},
-		{"profile", variantTest("profile", []string{"Bootloader=systemd-boot", "[Validation]", "SecureBoot=yes", "SignExpectedPcr=yes"}, map[string]string{
+		{"profile", variantTest("profile", []string{"Bootloader=systemd-boot", "[Validation]", "SecureBoot=yes", "SignExpectedPcr=yes", "[Runtime]", "TPM=yes"}, map[string]string{
 			"mkosi.uki-profiles/second.conf":     "[UKIProfile]\nProfile=ID=second\n        TITLE=The second\nCmdline=mkosi.chosen=second\n",
 			"mkosi.extra/efi/loader/loader.conf": "default *@second\n",
 		}, `grep -w mkosi.chosen=second /proc/cmdline
@@ -53,20 +52,20 @@ echo secret | systemd-creds encrypt --name=s --with-key=tpm2-with-public-key --t
 	}
 }
 
-// bootPackages are what the variants need of Debian, beside what their settings bring.
-var bootPackages = []string{
+// variantPackages are what the variants need of Debian, beside what their settings bring.
+var variantPackages = []string{
 	"linux-image-amd64", "systemd", "systemd-boot", "systemd-boot-efi", "systemd-boot-efi-amd64-signed", "systemd-sysv", "udev", "dbus", "login",
 	"libcryptsetup12", "^libtss2-(esys|mu|rc|tcti-device)[0-9.-]*(t64)?$", "grub-common", "grub-pc-bin", "grub-efi-amd64-bin", "shim-signed",
 }
 
-// bootBase is a tree with these packages, built once.
-var bootBase = sync.OnceValues(func() (string, error) {
+// variantBase is a tree with these packages, built once.
+var variantBase = sync.OnceValues(func() (string, error) {
 	dir := filepath.Join(sharedDir, "boot-base")
 	if err := os.Mkdir(dir, 0o755); err != nil {
 		return "", err
 	}
 	args := []string{"--distribution=debian", "--release=trixie", "--format=directory", "--output=base", "--bootable=no", "--clean-package-metadata=no", "--source-date-epoch", testEpoch}
-	for _, p := range bootPackages {
+	for _, p := range variantPackages {
 		args = append(args, "--package", p)
 	}
 	if out, err := mkosi(dir, args...).CombinedOutput(); err != nil {
@@ -80,7 +79,7 @@ var bootBase = sync.OnceValues(func() (string, error) {
 func variant(t *testing.T, name string, settings []string, files map[string]string) string {
 	t.Helper()
 	example := bootableDir(t)
-	base, err := bootBase()
+	base, err := variantBase()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -104,7 +103,13 @@ Timezone=UTC
 Hostname=` + name + `
 RootPassword=hashed:
 Autologin=yes
-` + strings.Join(append(slices.Clip(settings), "[Runtime]", "CPUs=2"), "\n") + "\n"
+
+[Runtime]
+CPUs=2
+TPM=no
+
+[Content]
+` + strings.Join(settings, "\n") + "\n"
 	writeTree(t, dir, map[string]string{"mkosi.conf": conf})
 	writeTree(t, dir, files)
 	for _, key := range []string{"mkosi.key", "mkosi.crt"} {

@@ -26,16 +26,16 @@ import (
 	"github.com/mkosi-go/mkosi/internal/efi/pe"
 )
 
-// bootsVariable names the environment variable that, when it is "all", adds to TestBoot what does not run every time:
+// bootsVariable names the environment variable that, when it is "all", adds to TestBoots what does not run every time:
 //
-//	MKOSI_TEST_BOOTS=all test/run -run TestBoot
+//	MKOSI_TEST_BOOTS=all test/run -run TestBoots
 const bootsVariable = "MKOSI_TEST_BOOTS"
 
 // bootLimit is how long a machine may run. Its processor is emulated, and the slowest takes minutes on a busy machine.
 const bootLimit = 20 * time.Minute
 
-// TestBoot boots images in virtual machines with mkosi's own verbs.
-func TestBoot(t *testing.T) {
+// TestBoots boots images in virtual machines with mkosi's own verbs.
+func TestBoots(t *testing.T) {
 	t.Run("bootable", testBootable)
 	t.Run("flipped-bit", testFlippedBit)
 	t.Run("sysext-integration", testSysextIntegration)

@@ -249,9 +249,9 @@ func checkBaseTree(cfg *config.Config, base string, earlier []*Job, add func(hin
 	}
 }
 
-// makes reports whether path is an image's output or lies in it.
+// makes reports whether path is an image's output, the link to it that has no extension, or lies in it.
 func makes(cfg *config.Config, img *config.Image, path string) bool {
-	return img.Format != config.FormatNone && within(path, img.OutputPath(cfg.Dir))
+	return img.Format != config.FormatNone && (within(path, img.OutputPath(cfg.Dir)) || path == filepath.Join(img.OutputDir(cfg.Dir), img.Output))
 }
 
 // produced reports whether one of the jobs makes path.
