@@ -120,13 +120,13 @@ func TestStepsSystem(t *testing.T) {
 	s.run(t)
 }
 
-// sameLines compares the lines of a file that are not comments.
+// sameLines compares the lines of a file that are neither comments nor descriptions.
 func sameLines(t *testing.T, theirs, ours, name string) {
 	t.Helper()
 	lines := func(dir string) string {
 		var b strings.Builder
 		for line := range strings.Lines(string(readFile(t, filepath.Join(dir, name)))) {
-			if !strings.HasPrefix(line, "#") {
+			if !strings.HasPrefix(line, "#") && !strings.HasPrefix(line, "Description=") {
 				b.WriteString(line)
 			}
 		}

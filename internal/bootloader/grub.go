@@ -91,13 +91,25 @@ func (o Grub) mkimage(ctx context.Context, i *image, dir, platform, sbat string,
 		}
 		err := p.run(ctx, program.Command{Args: slices.Concat(args, grubModules, modules), Stdin: early, Stdout: made})
 		if err == nil {
-			return io.ReadAll(io.NewSectionReader(made, 0, maxProgram))
+			return readMade(made)
 		}
 		if !errors.Is(err, fs.ErrNotExist) {
 			return nil, fmt.Errorf("making grub for %s: %w", platform, err)
 		}
 	}
 	return nil, fmt.Errorf("making grub for %s needs the program grub-mkimage or grub2-mkimage in the image or on this machine: install grub-common of Debian or Ubuntu, grub2-tools-minimal of Fedora, grub of Arch Linux", platform)
+}
+
+// readMade reads what grub-mkimage has written.
+func readMade(f *os.File) ([]byte, error) {
+	b, err := io.ReadAll(io.NewSectionReader(f, 0, maxProgram+1))
+	if err != nil {
+		return nil, fmt.Errorf("reading the grub that was made: %w", err)
+	}
+	if len(b) == 0 || len(b) > maxProgram {
+		return nil, fmt.Errorf("the grub that was made has %d bytes, and must have 1 to %d", len(b), maxProgram)
+	}
+	return b, nil
 }
 
 // mkimageProgram is a grub-mkimage that may be there.

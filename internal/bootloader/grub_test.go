@@ -91,6 +91,10 @@ func TestInstallGrubRefuses(t *testing.T) {
 	if err := InstallGrubEFI(t.Context(), o); !errors.Is(err, failed) {
 		t.Errorf("a failing grub-mkimage: %v", err)
 	}
+	o.Run = func(context.Context, program.Command) error { return nil }
+	if err := InstallGrubEFI(t.Context(), o); err == nil || !strings.Contains(err.Error(), "0 bytes") {
+		t.Errorf("a grub-mkimage that writes nothing: %v", err)
+	}
 	o.Signed = true
 	isMissing(t, InstallGrubEFI(t.Context(), o), "/usr/lib/grub/x86_64-efi-signed/grubx64.efi.signed", "Bootloader=grub")
 	o.Signed, o.Architecture = false, "aa64"
@@ -177,7 +181,10 @@ func TestInstallGrubEFIBehindShim(t *testing.T) {
 	}
 	o.Sign = fakeSign
 	sbat := ""
-	o.Run = func(_ context.Context, c program.Command) error {
+	o.Run = func(ctx context.Context, c program.Command) error {
+		if err := fakeMkimage(ctx, c); err != nil {
+			return err
+		}
 		for _, arg := range c.Args {
 			if path, ok := strings.CutPrefix(arg, "--sbat="); ok {
 				b, err := os.ReadFile(path)
@@ -208,8 +215,12 @@ func TestInstallGrubEFIBehindShim(t *testing.T) {
 	if sbat != "sbat,1\ngrub,7" {
 		t.Errorf("grub-mkimage got %q", sbat)
 	}
-	sameFiles(t, readTree(t, o.Root, "efi"), map[string]string{
-		bootDir + "grubx64.EFI":      "signed ",
+	made := readTree(t, o.Root, "efi")
+	if !strings.HasPrefix(made[bootDir+"grubx64.EFI"], "signed grub-mkimage ") {
+		t.Errorf("grub is %q", made[bootDir+"grubx64.EFI"])
+	}
+	delete(made, bootDir+"grubx64.EFI")
+	sameFiles(t, made, map[string]string{
 		"efi/EFI/debian/grub.cfg":    "configfile /grub/grub.cfg\n",
 		"efi/grub/fonts/unicode.pf2": "font",
 	})

@@ -70,7 +70,7 @@ func (o Grub) installMade(ctx context.Context, i *image, platform string) error 
 		if err != nil {
 			return err
 		}
-		sbat = "efi" + grubPrefix + "/.mkosi-sbat.csv"
+		sbat = bootDir + ".mkosi-sbat.csv"
 		if err := i.write(sbat, content, 0o644); err != nil {
 			return err
 		}

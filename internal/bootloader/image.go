@@ -172,7 +172,8 @@ func (i *image) mkdirPrivate(name string) error {
 	return nil
 }
 
-// write replaces a file, whatever it was before: a link is replaced, not followed. Its directory is made if necessary.
+// write replaces a file, whatever it was before: a link is replaced, not followed. Its directory is made if necessary,
+// for the owner alone: most of them become directories of a boot partition, where modes mean nothing.
 func (i *image) write(name string, content []byte, mode uint32) error {
 	return i.replace(name, mode, func(f *os.File) error {
 		_, err := f.Write(content)
@@ -219,7 +220,10 @@ func (i *image) replace(name string, mode uint32, fill func(*os.File) error) (er
 			err = fmt.Errorf("writing /%s of the image: %w", name, err)
 		}
 	}()
-	dir, err := tree.MkdirIn(i.fd(), path.Dir(name))
+	if err := i.mkdirPrivate(path.Dir(name)); err != nil {
+		return err
+	}
+	dir, err := tree.OpenIn(i.fd(), path.Dir(name), unix.O_PATH|unix.O_DIRECTORY)
 	if err != nil {
 		return err
 	}

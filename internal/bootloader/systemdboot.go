@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"path"
 	"slices"
 	"strings"
 )
@@ -136,6 +137,9 @@ func (o SystemdBoot) configureSystemdBoot(ctx context.Context, i *image, token s
 	if old, err := i.firstLine(tokenFiles[0]); err != nil {
 		return err
 	} else if !machineID && old != token {
+		if err := i.mkdir(path.Dir(tokenFiles[0])); err != nil {
+			return err
+		}
 		if err := i.write(tokenFiles[0], []byte(token+"\n"), 0o644); err != nil {
 			return err
 		}
@@ -147,8 +151,12 @@ func (o SystemdBoot) configureSystemdBoot(ctx context.Context, i *image, token s
 	if err != nil {
 		return fmt.Errorf("making the keys that the firmware is to enrol: %w", err)
 	}
+	const dir = "efi/loader/keys/auto"
+	if err := i.mkdir(dir); err != nil {
+		return err
+	}
 	for _, name := range slices.Sorted(maps.Keys(keys)) {
-		if err := i.write("efi/loader/keys/auto/"+name+".auth", keys[name], 0o640); err != nil {
+		if err := i.write(dir+"/"+name+".auth", keys[name], 0o640); err != nil {
 			return err
 		}
 	}

@@ -67,9 +67,6 @@ func InstallKernels(ctx context.Context, o Options, shared []Initrd, kernels []K
 	if err != nil {
 		return nil, err
 	}
-	if err := i.mkdirPrivate("boot/loader/entries"); err != nil {
-		return nil, err
-	}
 	var common []string
 	if len(kernels) > 0 {
 		if common, err = i.copyInitrds(ctx, "/"+token, shared); err != nil {
@@ -108,9 +105,6 @@ func (o Options) installKernel(ctx context.Context, i *image, token string, k Ke
 		Linux:   dir + "/" + path.Base(k.Image),
 		Options: k.Options,
 	}
-	if err := i.mkdirPrivate("boot" + dir); err != nil {
-		return e, err
-	}
 	if err := o.install(ctx, i, k.Image, "boot"+e.Linux, maxKernel); err != nil {
 		return e, err
 	}
@@ -124,17 +118,11 @@ func (o Options) installKernel(ctx context.Context, i *image, token string, k Ke
 		return e, fmt.Errorf("%q is no path of a devicetree", k.DevicetreeName)
 	}
 	e.Devicetree = dir + "/" + k.DevicetreeName
-	if err := i.mkdirPrivate(path.Dir("boot" + e.Devicetree)); err != nil {
-		return e, err
-	}
 	return e, i.copy(ctx, k.Devicetree, "boot"+e.Devicetree)
 }
 
 // copyInitrds copies initial RAM disks into a directory of the boot partition and returns their paths there.
 func (i *image) copyInitrds(ctx context.Context, dir string, initrds []Initrd) (names []string, err error) {
-	if err := i.mkdirPrivate("boot" + dir); err != nil {
-		return nil, err
-	}
 	seen := map[string]string{}
 	for _, initrd := range initrds {
 		if !validToken(initrd.Name) {

@@ -10,7 +10,6 @@ import (
 	"github.com/mkosi-go/mkosi/internal/bootloader"
 	"github.com/mkosi-go/mkosi/internal/config"
 	"github.com/mkosi-go/mkosi/internal/disk"
-	"github.com/mkosi-go/mkosi/internal/disk/program"
 	"github.com/mkosi-go/mkosi/internal/disk/repart"
 	"github.com/mkosi-go/mkosi/internal/kernel"
 )
@@ -122,7 +121,7 @@ func (m *image) installSystemdBoot(ctx context.Context) error {
 func (m *image) grub() bootloader.Grub {
 	o := bootloader.Grub{Options: m.bootOptions(), Signed: onlySigned(m.Image), Distribution: string(m.Distribution), Run: m.runHostTool}
 	if string(m.Architecture) == m.b.Host.Architecture {
-		o.RunInImage = func(ctx context.Context, c program.Command) error { return m.runInImage(ctx, c.Args) }
+		o.RunInImage = m.runImageTool
 	}
 	return o
 }

@@ -64,7 +64,7 @@ func (b *Builder) image(ctx context.Context, job *Job, memory int64) (size int64
 	if err := m.makeWorkspace(memory); err != nil {
 		return 0, err
 	}
-	if err := os.Mkdir(m.outputs(), 0o755); err != nil {
+	if err := errors.Join(os.Mkdir(m.outputs(), 0o755), os.Mkdir(m.temporary(), 0o700)); err != nil {
 		return 0, err
 	}
 	// Sync scripts may have made packages since it was made.
@@ -213,9 +213,6 @@ func (m *image) writeOutput(ctx context.Context) (int64, error) {
 	}
 	if m.makesBootFiles() {
 		req.Boot, req.FinishDisk = m.makeBootFiles, m.finishDisk
-	}
-	if err := os.Mkdir(req.TempDir, 0o700); err != nil {
-		return 0, err
 	}
 	err := m.step("writing "+m.OutputName(), func() error {
 		_, err := output.Write(ctx, req)

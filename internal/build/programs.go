@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/mkosi-go/mkosi/internal/config"
 	"github.com/mkosi-go/mkosi/internal/host"
+	"github.com/mkosi-go/mkosi/internal/keys"
 	"github.com/mkosi-go/mkosi/internal/output"
 )
 
@@ -52,11 +54,29 @@ func (p *Plan) CheckKeys(ctx context.Context) error {
 		if job.Skip != "" {
 			continue
 		}
-		if err := output.CheckKeys(ctx, job.Image); err != nil {
+		errs := []error{output.CheckKeys(ctx, job.Image)}
+		for _, r := range bootKeys(job.Image) {
+			if r.NeedsProgram() {
+				_, _, err := output.LoadKey(ctx, job.Image, r)
+				errs = append(errs, err)
+			}
+		}
+		if err := errors.Join(errs...); err != nil {
 			problems = append(problems, &ConfigError{Err: fmt.Errorf("image %s: %w", job.Image.Image, err)})
 		}
 	}
 	return errors.Join(problems...)
+}
+
+// bootKeys are the keys that sign what an image boots with.
+func bootKeys(img *config.Image) (list []keys.Reference) {
+	if signsBoot(img) {
+		list = append(list, output.SecureBootReference(img))
+	}
+	if wantsPCRSignature(img) {
+		list = append(list, output.ExpectedPCRReference(img))
+	}
+	return list
 }
 
 // programs lists what an image cannot be built without.
@@ -74,8 +94,8 @@ func programs(img *config.Image) []*MissingProgram {
 			&MissingProgram{img.Image, purpose, "apt-get", "apt"},
 			&MissingProgram{img.Image, purpose, "dpkg", "dpkg"})
 	}
-	if output.VerityReference(img).NeedsProgram() || signsBoot(img) && output.SecureBootReference(img).NeedsProgram() ||
-		wantsPCRSignature(img) && output.ExpectedPCRReference(img).NeedsProgram() {
+	signing := append(bootKeys(img), output.VerityReference(img))
+	if slices.ContainsFunc(signing, keys.Reference.NeedsProgram) {
 		list = append(list, &MissingProgram{img.Image, "a key or certificate that is not in a file", "openssl", "openssl"})
 	}
 	for _, p := range output.Programs(img) {

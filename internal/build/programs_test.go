@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -12,7 +13,7 @@ import (
 )
 
 func TestPlanNamesMissingPrograms(t *testing.T) {
-	extension := &config.Image{Image: "files", Format: config.FormatSysext, Architecture: "x86-64"}
+	extension := &config.Image{Image: "files", Output: "files", Verity: config.VerityAuto, Format: config.FormatSysext, Architecture: "x86-64"}
 	for name, tt := range map[string]struct {
 		change    func(*config.Config)
 		installed []string
@@ -35,6 +36,15 @@ func TestPlanNamesMissingPrograms(t *testing.T) {
 			},
 			[]string{"apt-get"},
 			[]MissingProgram{{"main", "RemovePackages=", "dpkg", "dpkg"}},
+		},
+		"a key in a token": {
+			func(c *config.Config) {
+				img := *extension
+				img.VerityKeySource = config.KeySource{Type: "provider", Source: "pkcs11"}
+				c.Images = []*config.Image{&img}
+			},
+			nil,
+			[]MissingProgram{{"files", "a key or certificate that is not in a file", "openssl", "openssl"}},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -72,6 +82,30 @@ func TestPlanWithoutWorkNeedsNoPrograms(t *testing.T) {
 	}
 	if err := plan.CheckPrograms(func(string) bool { return false }); err != nil {
 		t.Error(err)
+	}
+}
+
+// Of the keys that are not in files, those count that sign something.
+func TestPlanChecksKeys(t *testing.T) {
+	programs := t.TempDir()
+	for name, want := range map[string]string{"used": "image main: ", "unused": ""} {
+		img := &config.Image{Image: "main", Format: config.FormatUKI, Architecture: "x86-64", SecureBoot: name == "used",
+			SecureBootKey: "pkcs11:object=k?pin-value=4711", SecureBootKeySource: config.KeySource{Type: "provider", Source: "none"},
+			ExtraSearchPaths: []string{programs}}
+		script := "#!/bin/sh\necho broken: \"$@\" >&2\nexit 1\n"
+		if err := os.WriteFile(filepath.Join(programs, "openssl"), []byte(script), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		err := (&Plan{Jobs: []*Job{{Image: img}}}).CheckKeys(t.Context())
+		switch {
+		case want == "" && err != nil:
+			t.Errorf("%s: %v", name, err)
+		case want != "" && (err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "broken: pkey") || strings.Contains(err.Error(), "4711")):
+			t.Errorf("%s: %v, want %q", name, err, want)
+		}
+		if err := (&Plan{Jobs: []*Job{{Image: img, Skip: "it exists already"}}}).CheckKeys(t.Context()); err != nil {
+			t.Errorf("%s, but not built: %v", name, err)
+		}
 	}
 }
 

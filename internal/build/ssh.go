@@ -34,8 +34,8 @@ After=sshd-keygen.target
 # Over a VSock sshd has no name of the other side to give to PAM, which then waits for one to be found.
 ExecStart=sshd -i -o UsePAM=no
 StandardInput=socket
-RuntimeDirectory=sshd
 RuntimeDirectoryPreserve=yes
+RuntimeDirectory=sshd
 # How sshd ends whenever the other side hangs up.
 SuccessExitStatus=255
 `

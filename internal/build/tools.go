@@ -35,9 +35,14 @@ func (m *image) toolEnv() []string {
 
 // runInImage runs a program of the image with the tree as its root directory.
 func (m *image) runInImage(ctx context.Context, argv []string) error {
+	return m.runImageTool(ctx, program.Command{Args: argv})
+}
+
+// runImageTool is runInImage for a program that is given more than arguments.
+func (m *image) runImageTool(ctx context.Context, c program.Command) error {
 	return m.b.run(ctx, m.Image.Image, &sandbox.Cmd{
-		Args: argv, Env: append(m.toolEnv(), "PATH="+toolPath), Ops: sandbox.Chroot(m.root),
-		DropCapabilities: sandbox.HostCapabilities(),
+		Args: c.Args, Env: append(append(m.toolEnv(), "PATH="+toolPath), c.Env...), Ops: sandbox.Chroot(m.root),
+		DropCapabilities: sandbox.HostCapabilities(), Stdin: c.Stdin, Stdout: c.Stdout,
 	})
 }
 

@@ -72,6 +72,9 @@ func CheckPair(key crypto.Signer, cert *x509.Certificate) error {
 	return nil
 }
 
+// errEncrypted says what to do with a key that a program cannot use by itself.
+var errEncrypted = errors.New("the key is protected by a passphrase, which nobody is asked for: use one without (openssl pkey -in OLD -out NEW), or keep it in a token")
+
 // ParseKey finds the private key in PEM text, see LoadKey.
 func ParseKey(data []byte) (crypto.Signer, error) {
 	for block, rest := pem.Decode(data); block != nil; block, rest = pem.Decode(rest) {
@@ -84,7 +87,7 @@ func ParseKey(data []byte) (crypto.Signer, error) {
 			return signer(key)
 		case "RSA PRIVATE KEY":
 			if block.Headers["DEK-Info"] != "" {
-				return nil, errors.New("encrypted private keys are not supported yet")
+				return nil, errEncrypted
 			}
 			key, err := x509.ParsePKCS1PrivateKey(block.Bytes)
 			if err != nil {
@@ -93,7 +96,7 @@ func ParseKey(data []byte) (crypto.Signer, error) {
 			return key, nil
 		case "EC PRIVATE KEY":
 			if block.Headers["DEK-Info"] != "" {
-				return nil, errors.New("encrypted private keys are not supported yet")
+				return nil, errEncrypted
 			}
 			key, err := x509.ParseECPrivateKey(block.Bytes)
 			if err != nil {
@@ -101,7 +104,7 @@ func ParseKey(data []byte) (crypto.Signer, error) {
 			}
 			return key, nil
 		case "ENCRYPTED PRIVATE KEY":
-			return nil, errors.New("encrypted private keys are not supported yet")
+			return nil, errEncrypted
 		}
 	}
 	return nil, errors.New("no private key in PEM form found")

@@ -1,0 +1,175 @@
+//go:build integration
+
+package test
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// loaderBase makes a tree with all that is looked at to make an image bootable, as small as it can be.
+func loaderBase(t *testing.T, dir string) {
+	t.Helper()
+	for _, sub := range []string{"boot", "efi", "dev", "proc", "sys", "run", "tmp", "var", "etc/kernel"} {
+		if err := os.MkdirAll(filepath.Join(dir, sub), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// There are no modules to index.
+	source := filepath.Join(t.TempDir(), "depmod.go")
+	writeFile(t, source, []byte("package main\n\nfunc main() {}\n"), 0o644)
+	cmd := exec.Command("go", "build", "-o", filepath.Join(dir, "usr/bin/depmod"), source)
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	must(t, cmd)
+	writeFile(t, filepath.Join(dir, "usr/lib/os-release"), []byte("ID=tiny\nNAME=\"Tiny\"\nPRETTY_NAME=\"Tiny 1\"\n"), 0o644)
+	writeFile(t, filepath.Join(dir, "usr/lib/modules/6.1.0-1-amd64/modules.order"), nil, 0o644)
+	for _, name := range []string{"linuxx64.efi.stub", "addonx64.efi.stub", "systemd-bootx64.efi"} {
+		b, err := os.ReadFile(filepath.Join(referenceRoot(), efiDir, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		writeFile(t, filepath.Join(dir, efiDir, name), b, 0o644)
+		if name == "systemd-bootx64.efi" {
+			// A program for firmware like a kernel.
+			writeFile(t, filepath.Join(dir, "usr/lib/modules/6.1.0-1-amd64/vmlinuz"), b, 0o644)
+		}
+	}
+}
+
+// bootVariants are ways to make the tree bootable, as options.
+var bootVariants = map[string]string{
+	"plain":       "",
+	"auto":        "--bootable=auto",
+	"no":          "--bootable=no",
+	"none":        "--bootloader=none",
+	"as-loader":   "--bootloader=uki",
+	"type1":       "--unified-kernel-images=none",
+	"no-initrd":   "--initrd=",
+	"no-modules":  "--kernel-modules-initrd=no",
+	"named":       "--unified-kernel-image-format=x&e-&k&&",
+	"signed":      "--secure-boot=yes --secure-boot-auto-enroll=yes",
+	"pcrs":        "--split-artifacts=pcrs --secure-boot=yes --sign-expected-pcr=no",
+	"profiles":    "--uki-profile=emergency.conf",
+	"uki":         "--format=uki --output-extension=efi",
+	"esp":         "--format=esp",
+	"addon":       "--format=addon --bootable=no",
+	"cpio":        "--format=cpio --bootable=auto",
+	"tar-split":   "--format=tar",
+	"without":     "--remove-files=" + "/" + efiDir,
+	"without-all": "--bootable=auto --remove-files=/usr/lib/systemd --remove-files=/usr/lib/modules",
+}
+
+// Boot loaders, kernels and what belongs to them lie where the reference puts them, whatever the settings, and what it
+// refuses is refused. The names of all files are compared, and the content of those that hold no signature.
+func TestBootFilesLikeReference(t *testing.T) {
+	dir, err := os.MkdirTemp(sharedDir, "boot-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	loaderBase(t, filepath.Join(dir, "base"))
+	writeFile(t, filepath.Join(dir, "initrd.img"), []byte("an initrd"), 0o644)
+	writeFile(t, filepath.Join(dir, "emergency.conf"), []byte("[UKIProfile]\nProfile=ID=emergency\n        TITLE=Emergency boot\nCmdline=systemd.unit=emergency.target\n"), 0o644)
+	writeFile(t, filepath.Join(dir, "mkosi.conf"), []byte(`[Distribution]
+Distribution=debian
+Release=trixie
+[Output]
+Format=directory
+Output=image
+Seed=9d0e6a3c-5c1b-4ee4-9d0c-95a0d3e0c7a1
+ManifestFormat=
+SplitArtifacts=uki,kernel,initrd,kernel-modules-initrd
+[Content]
+BaseTrees=base
+Bootable=yes
+Initrds=initrd.img
+KernelCommandLine=quiet splash
+SourceDateEpoch=1700000000
+`), 0o644)
+	must(t, mkosi(dir, "genkey"))
+
+	// There are no packages: as another distribution, the reference does not ask the repositories of this one.
+	var commands []string
+	for name, options := range bootVariants {
+		commands = append(commands, fmt.Sprintf("mkdir -p theirs-%s && { mkosi -d custom -O theirs-%s %s --workspace-dir=/tmp -f build >theirs-%s.log 2>&1 || rm -r theirs-%s; }", name, name, quoteWords(options), name, name))
+	}
+	slices.Sort(commands)
+	inReference(t, dir, "true", commands)
+	for name, options := range bootVariants {
+		t.Run(name, func(t *testing.T) {
+			args := append([]string{"-O", "ours-" + name}, strings.Fields(options)...)
+			r := run(t, mkosi(dir, append(args, "-f", "build")...))
+			theirs := filepath.Join(dir, "theirs-"+name)
+			if _, err := os.Stat(theirs); errors.Is(err, fs.ErrNotExist) {
+				if r.code == 0 {
+					log, _ := os.ReadFile(theirs + ".log")
+					t.Fatalf("the reference refuses it:\n%s", log)
+				}
+				return
+			}
+			if r.code != 0 {
+				t.Fatalf("exit code %d\n%s", r.code, r.stderr)
+			}
+			ours := filepath.Join(dir, "ours-"+name)
+			if diff := cmp.Diff(bootFiles(t, theirs), bootFiles(t, ours)); diff != "" {
+				t.Errorf("theirs and ours differ:\n%s", diff)
+			}
+		})
+	}
+}
+
+// quoteWords quotes the words of a command line for a shell.
+func quoteWords(text string) string {
+	words := strings.Fields(text)
+	for i, w := range words {
+		words[i] = "'" + w + "'"
+	}
+	return strings.Join(words, " ")
+}
+
+// bootFiles lists the outputs and what lies on the boot partition of a tree among them, with the content of texts and the
+// section names of programs.
+func bootFiles(t *testing.T, dir string) map[string]string {
+	t.Helper()
+	files := map[string]string{}
+	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		name, _ := filepath.Rel(dir, path)
+		inTree := strings.HasPrefix(name, "image/")
+		if d.IsDir() || inTree && !strings.HasPrefix(name, "image/boot/") && !strings.HasPrefix(name, "image/efi/") {
+			return nil
+		}
+		files[name] = ""
+		if !d.Type().IsRegular() {
+			return nil
+		}
+		switch filepath.Ext(name) {
+		case ".conf", ".srel":
+			b, err := os.ReadFile(path)
+			files[name] = string(b)
+			return err
+		case ".efi", ".EFI":
+			out := must(t, exec.Command("objdump", "--section-headers", path))
+			for line := range strings.Lines(out) {
+				if f := strings.Fields(line); len(f) == 7 && strings.HasPrefix(f[1], ".") {
+					files[name] += f[1] + " "
+				}
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return files
+}
