@@ -16,8 +16,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// bootBase makes a tree with all that is looked at to make an image bootable, as small as it can be.
-func bootBase(t *testing.T, dir string) {
+// loaderBase makes a tree with all that is looked at to make an image bootable, as small as it can be.
+func loaderBase(t *testing.T, dir string) {
 	t.Helper()
 	for _, sub := range []string{"boot", "efi", "dev", "proc", "sys", "run", "tmp", "var", "etc/kernel"} {
 		if err := os.MkdirAll(filepath.Join(dir, sub), 0o755); err != nil {
@@ -75,7 +75,7 @@ func TestBootFilesLikeReference(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	bootBase(t, filepath.Join(dir, "base"))
+	loaderBase(t, filepath.Join(dir, "base"))
 	writeFile(t, filepath.Join(dir, "initrd.img"), []byte("an initrd"), 0o644)
 	writeFile(t, filepath.Join(dir, "emergency.conf"), []byte("[UKIProfile]\nProfile=ID=emergency\n        TITLE=Emergency boot\nCmdline=systemd.unit=emergency.target\n"), 0o644)
 	writeFile(t, filepath.Join(dir, "mkosi.conf"), []byte(`[Distribution]

@@ -25,6 +25,7 @@ Release=trixie
 Format=cpio
 Output=guest
 CompressOutput=zstd
+SplitArtifacts=kernel
 [Content]
 Bootable=no
 Packages=systemd,systemd-sysv,udev,linux-image-cloud-amd64,openssh-server
@@ -148,9 +149,7 @@ func testGuestLogin(t *testing.T, dir string) {
 	if r := ssh("echo out; echo err >&2; hostname; exit 7"); r.code != 7 || r.stdout != "out\nguest\n" || r.stderr != "err\n" {
 		t.Errorf("got %+v", r)
 	}
-	if r := ssh("systemctl", "exit", "9"); r.code != 0 {
-		t.Errorf("got %+v", r)
-	}
+	ssh("systemctl", "exit", "9") // the guest may be gone before the status of that has come
 	if err := vm.Wait(); vm.ProcessState.ExitCode() != 9 {
 		t.Errorf("mkosi vm: %v", err)
 	}

@@ -9,7 +9,6 @@
 package main
 
 import (
-	"bytes"
 	"flag"
 	"fmt"
 	"os"
@@ -17,8 +16,6 @@ import (
 	"path/filepath"
 	"regexp"
 	"strconv"
-	"strings"
-	"syscall"
 
 	"github.com/mkosi-go/mkosi/bench/internal/measure"
 )
@@ -93,48 +90,15 @@ func run() error {
 	return report(a, b)
 }
 
-// build makes a fresh file system, builds the example on it, and measures.
+// build builds the example on a new file system, and measures.
 func build(dir, name string, command func(work string) *exec.Cmd) (f figures, err error) {
 	fmt.Fprintf(os.Stderr, "building with %s\n", name)
-	disk, mnt := filepath.Join(dir, "disk"), filepath.Join(dir, "mnt")
-	if err := os.MkdirAll(mnt, 0o755); err != nil {
+	var out string
+	if f.Cost, out, err = measure.OnFresh(dir, *example, command); err != nil {
 		return f, err
 	}
-	for _, argv := range [][]string{
-		{"truncate", "--size=6G", disk},
-		{"mke2fs", "-q", "-t", "ext4", "-E", "lazy_itable_init=0", disk},
-		{"mount", "-o", "loop", disk, mnt},
-	} {
-		if out, err := exec.Command(argv[0], argv[1:]...).CombinedOutput(); err != nil {
-			return f, fmt.Errorf("%s: %w: %s", strings.Join(argv, " "), err, out)
-		}
-	}
-	defer func() {
-		if out, umountErr := exec.Command("umount", mnt).CombinedOutput(); umountErr != nil && err == nil {
-			err = fmt.Errorf("umount: %w: %s", umountErr, out)
-		}
-		_ = os.Remove(disk)
-	}()
-	work := filepath.Join(mnt, "sysext")
-	if err := os.CopyFS(work, os.DirFS(*example)); err != nil {
-		return f, err
-	}
-	_ = os.Chmod(filepath.Join(work, "mkosi.key"), 0o600)
-	for _, stale := range []string{"mkosi.output", "mkosi.cache"} {
-		if err := os.RemoveAll(filepath.Join(work, stale)); err != nil {
-			return f, err
-		}
-	}
-	syscall.Sync()
-
-	var out bytes.Buffer
-	cmd := command(work)
-	cmd.Stdout, cmd.Stderr = &out, &out
-	if f.Cost, err = measure.Run(cmd); err != nil {
-		return f, fmt.Errorf("%s: %w:\n%s", name, err, out.String())
-	}
-	if f.install, err = installSeconds(out.String()); err != nil {
-		return f, fmt.Errorf("%s: %w:\n%s", name, err, out.String())
+	if f.install, err = installSeconds(out); err != nil {
+		return f, fmt.Errorf("%s: %w:\n%s", name, err, out)
 	}
 	return f, nil
 }

@@ -28,10 +28,15 @@ import (
 // off.
 func (m *image) makesBootFiles() bool {
 	switch m.Format {
-	case config.FormatUKI, config.FormatESP, config.FormatAddon, config.FormatCPIO:
+	case config.FormatUKI, config.FormatESP, config.FormatAddon:
 		return true
 	}
-	return boots(m.Image)
+	return boots(m.Image) || !m.onlyAdditions() && m.splits(config.ArtifactKernel, config.ArtifactInitrd, config.ArtifactKernelModulesInitrd)
+}
+
+// splits reports whether one of the artifacts is to be written beside the output.
+func (m *image) splits(artifacts ...config.Artifact) bool {
+	return slices.ContainsFunc(artifacts, func(a config.Artifact) bool { return slices.Contains(m.SplitArtifacts, a) })
 }
 
 // makeBootFiles makes what boot loaders start: a unified kernel image or a boot loader entry for each kernel.
@@ -39,21 +44,28 @@ func (m *image) makeBootFiles(ctx context.Context, in output.BootInput) (*output
 	if err := m.b.await(ctx, m.awaits); err != nil {
 		return nil, err
 	}
-	if m.Format == config.FormatAddon {
-		return m.makeAddon(ctx, in)
-	}
 	kernels, err := m.kernels()
-	if err != nil || len(kernels) == 0 {
+	if err != nil {
 		return nil, err
+	}
+	files, err := m.makeKernelFiles(ctx, in, kernels)
+	if err != nil || m.Format != config.FormatAddon {
+		return files, err
+	}
+	if files == nil {
+		files = &output.BootFiles{}
+	}
+	files.UKI, err = m.makeAddon(ctx, in)
+	return files, err
+}
+
+// makeKernelFiles makes what kernels are started with. It returns what belongs to the first of them, nil without kernels.
+func (m *image) makeKernelFiles(ctx context.Context, in output.BootInput, kernels []kernel.Kernel) (_ *output.BootFiles, err error) {
+	if len(kernels) == 0 {
+		return nil, nil
 	}
 	b := &bootFiles{image: m, partitions: in.Partitions}
 	if b.cmdline, b.hash, err = m.kernelCommandLine(in.Partitions); err != nil {
-		return nil, err
-	}
-	if b.token, err = bootloader.EntryToken(m.root); err != nil {
-		return nil, err
-	}
-	if b.stub, err = m.stub(); err != nil {
 		return nil, err
 	}
 	for _, k := range kernels {
@@ -109,11 +121,17 @@ type bootFiles struct {
 }
 
 // collect finds or makes what one kernel is started with.
-func (b *bootFiles) collect(ctx context.Context, k kernel.Kernel, in output.BootInput) (*output.BootFiles, error) {
-	files := &output.BootFiles{Kernel: filepath.Join(b.root, k.Image)}
-	if in.Initrd != "" {
+func (b *bootFiles) collect(ctx context.Context, k kernel.Kernel, in output.BootInput) (files *output.BootFiles, err error) {
+	files = &output.BootFiles{Kernel: filepath.Join(b.root, k.Image)}
+	ofTree := in.Initrd != "" && b.Format != config.FormatAddon
+	if ofTree {
+		// It has its modules.
 		files.Initrds = []string{in.Initrd}
-		return files, nil
+		if !b.splits(config.ArtifactKernelModulesInitrd) {
+			return files, nil
+		}
+		files.ModulesInitrd, err = b.modulesInitrd(ctx, k)
+		return files, err
 	}
 	microcode, err := b.artifacts("io.mkosi.microcode")
 	if err != nil {
@@ -125,7 +143,7 @@ func (b *bootFiles) collect(ctx context.Context, k kernel.Kernel, in output.Boot
 	}
 	files.Initrds = slices.Concat(microcode, b.Initrds, left)
 	b.shared = len(files.Initrds)
-	if b.KernelModulesInitrd {
+	if b.KernelModulesInitrd && (boots(b.Image) || b.splits(config.ArtifactInitrd, config.ArtifactKernelModulesInitrd)) {
 		files.ModulesInitrd, err = b.modulesInitrd(ctx, k)
 		files.Initrds = append(files.Initrds, files.ModulesInitrd)
 	}
@@ -139,6 +157,12 @@ func (b *bootFiles) install(ctx context.Context) (err error) {
 	}
 	if b.Format == config.FormatESP && b.Bootable == config.Disabled {
 		return nil
+	}
+	if b.token, err = bootloader.EntryToken(b.root); err != nil {
+		return err
+	}
+	if b.stub, err = b.findStub(); err != nil {
+		return err
 	}
 	if b.microcode, err = b.microcodeInitrd(ctx); err != nil {
 		return err
@@ -293,8 +317,8 @@ func (m *image) artifacts(dir string) ([]string, error) {
 	return files, err
 }
 
-// stub returns the path of the stub for unified kernel images in the tree; "" if none are to be made.
-func (m *image) stub() (string, error) {
+// findStub returns the path of the stub for unified kernel images in the tree; "" if none are to be made.
+func (m *image) findStub() (string, error) {
 	always := m.hasOneKernel()
 	if !always && (m.UnifiedKernelImages == config.UKINone || m.Bootloader == config.BootloaderNone) {
 		return "", nil
@@ -369,12 +393,11 @@ func (m *image) tries() string {
 }
 
 // makeAddon makes an addon to unified kernel images, with the tree as an initrd.
-func (m *image) makeAddon(ctx context.Context, in output.BootInput) (*output.BootFiles, error) {
+func (m *image) makeAddon(ctx context.Context, in output.BootInput) (file string, err error) {
 	stub := path.Join(stubDir, "addon"+m.Architecture.EFI()+".efi.stub")
-	files := &output.BootFiles{}
-	err := m.step("assembling the addon", func() (err error) {
-		files.UKI, _, err = m.createUKI(ctx, "", ukiParts{stub: stub, initrds: []string{in.Initrd}, cmdline: m.KernelCommandLine})
+	err = m.step("assembling the addon", func() (err error) {
+		file, _, err = m.createUKI(ctx, "", ukiParts{stub: stub, initrds: []string{in.Initrd}, cmdline: m.KernelCommandLine})
 		return err
 	})
-	return files, err
+	return file, err
 }

@@ -205,14 +205,14 @@ func osReleaseText(root *os.Root) (string, error) {
 	return "", errors.New("a unified kernel image needs an os-release(5) file in /usr/lib or /etc, and the tree has none")
 }
 
-// wantsPCRSignature reports whether policies for PCR values are signed: SignExpectedPcr=, which by default follows
-// SecureBoot=.
+// wantsPCRSignature reports whether policies for PCR values are signed: SignExpectedPcr=, which by default depends on
+// whether there is a key.
 func wantsPCRSignature(img *config.Image) bool {
 	switch img.SignExpectedPcr {
 	case config.Disabled:
 		return false
 	case config.Auto:
-		return img.SecureBoot && img.SignExpectedPcrKey != "" && img.SignExpectedPcrCertificate != ""
+		return img.SignExpectedPcrKey != "" && img.SignExpectedPcrCertificate != ""
 	}
 	return true
 }

@@ -37,7 +37,7 @@ func (r *testRun) await(ctx context.Context) (err error) {
 		}
 		step.Note("%s", state)
 	})
-	r.report.BootSeconds = time.Since(begun).Seconds()
+	r.report.BootSeconds = time.Since(begun).Round(time.Millisecond).Seconds()
 	switch {
 	case errors.Is(err, errSilentLogin) && len(r.tests.Files) == 0:
 		r.report.State = stateLogin

@@ -50,8 +50,11 @@ func (a *app) vm(ctx context.Context) (err error) {
 	return err
 }
 
-// buildToRun builds the image if --force is given, and says what to do if it is not there.
+// buildToRun builds the image if --force is given, and says what to do if it is not there, or cannot be run.
 func (a *app) buildToRun(ctx context.Context) error {
+	if err := machine.Check(a.cfg.Main()); err != nil {
+		return err
+	}
 	if a.cfg.Options.Force > 0 {
 		if err := a.build(ctx); err != nil {
 			return err

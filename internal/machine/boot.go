@@ -136,10 +136,10 @@ func expandBuildDirectory(path, dir string) string {
 	return strings.NewReplacer("&&", "&", "&b", dir).Replace(path)
 }
 
-// refusals are the settings that a machine cannot do, whatever the host has.
-func (m *Machine) refusals() error {
+// Check names the settings that no machine can have, whatever this host has and whether the image is there. Its errors,
+// joined, are [config.Error]s.
+func Check(img *config.Image) error {
 	var problems []error
-	img := m.img
 	refuse := func(hint, format string, args ...any) {
 		problems = append(problems, &config.Error{Msg: fmt.Sprintf(format, args...), Hint: hint})
 	}

@@ -106,13 +106,14 @@ type Machine struct {
 	monitor *qmp.Client // of the machine, once it runs
 }
 
-// New plans a machine for an image that has been built. What is refused, all of it, is joined in the error.
+// New plans a machine for an image that has been built. What [Check] refuses, or else what is missing here, all of it, is
+// joined in the error.
 func New(img *config.Image, opts Options) (*Machine, error) { return plan(img, opts, hostProbes) }
 
 // plan is New on a host that answers probes in a certain way.
 func plan(img *config.Image, opts Options, p probes) (*Machine, error) {
 	m := &Machine{img: img, opts: opts, probes: p, image: img.OutputPath(opts.Dir)}
-	if err := m.refusals(); err != nil {
+	if err := Check(img); err != nil {
 		return nil, err
 	}
 	var err error

@@ -82,6 +82,9 @@ func (w *packer) splitBoot(ctx context.Context, a config.Artifact) error {
 	case config.ArtifactKernel:
 		return w.splitJoined(ctx, "vmlinuz", f.Kernel)
 	case config.ArtifactInitrd:
+		if len(f.Initrds) == 1 && f.Initrds[0] == f.ModulesInitrd {
+			return nil // it is split off by itself, if it is asked for
+		}
 		return w.splitJoined(ctx, "initrd", f.Initrds...)
 	case config.ArtifactKernelModulesInitrd:
 		return w.splitJoined(ctx, "kernel-modules-initrd", f.ModulesInitrd)

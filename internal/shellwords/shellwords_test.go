@@ -37,10 +37,10 @@ func TestSplit(t *testing.T) {
 
 func TestJoin(t *testing.T) {
 	for want, in := range map[string][]string{
-		"":                  nil,
-		"a -b=c /d,e":       {"a", "-b=c", "/d,e"},
+		"":                   nil,
+		"a -b=c /d,e":        {"a", "-b=c", "/d,e"},
 		`'' 'a b' 'it'\''s'`: {"", "a b", "it's"},
-		`'~' '$x' 'ä'`:      {"~", "$x", "ä"},
+		`'~' '$x' 'ä'`:       {"~", "$x", "ä"},
 	} {
 		if got := Join(in); got != want {
 			t.Errorf("%q: got %s, want %s", in, got, want)

@@ -155,7 +155,7 @@ func (s *Suite) Run(ctx context.Context, guest *agent.Client, limit time.Duratio
 			return run(ctx, f.Name, limit, stdout, stderr)
 		})
 		r := result(f.Name, exit, limit, err)
-		r.Seconds = o.Now().Sub(begun).Seconds()
+		r.Seconds = o.Now().Sub(begun).Round(time.Millisecond).Seconds()
 		end(r)
 		results = append(results, r)
 		if err != nil {

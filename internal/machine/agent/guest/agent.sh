@@ -75,10 +75,10 @@ run_unit() {
     done
     if [ "$word" != timeout ] && [ -s "$ended" ]; then
         read -r word status < "$ended"
-        case $word-$status in
-        success-*) status=0 ;;
-        *-0|*-*[!0-9]*) status=1 ;; # the name of a signal, or no failure of the process itself
+        case $status in
+        ''|0|*[!0-9]*) status=1 ;; # the name of a signal, or it is not the process that failed
         esac
+        [ "$word" != success ] || status=0
     fi
     journalctl --sync 2>/dev/null
     journalctl --boot --no-pager --output=cat --unit="$name"
