@@ -177,9 +177,24 @@ func testBIOSGrub(t *testing.T) {
 	}
 }
 
-// An addon beside the kernel changes the command line where only what is signed may.
+// An addon beside the kernel changes the command line where only what is signed may. It is made from a tree with nothing
+// but the stubs, all of which is in it.
 func testAddon(t *testing.T) {
-	addon := variant(t, "words", []string{"Bootable=no", "Initrds=", "KernelCommandLine=mkosi.addon=yes", "[Output]", "Format=addon", "[Validation]", "SecureBoot=yes"}, nil)
-	dir := variant(t, "addon", []string{"Bootloader=systemd-boot", "ExtraTrees=" + addon + "/mkosi.output/words.efi:/boot/loader/addons/words.addon.efi", "[Validation]", "SecureBoot=yes"}, nil)
+	example := bootableDir(t)
+	base, err := variantBase()
+	if err != nil {
+		t.Fatal(err)
+	}
+	words := filepath.Join(sharedDir, "boot-words")
+	writeTree(t, words, map[string]string{
+		"mkosi.conf": "[Distribution]\nDistribution=debian\nRelease=trixie\n\n[Output]\nFormat=addon\nOutput=words\n\n" +
+			"[Content]\nBootable=no\nBaseTrees=stubs\nKernelCommandLine=mkosi.addon=yes\n\n[Validation]\nSecureBoot=yes\n",
+		"stubs/" + efiDir + "/addonx64.efi.stub": string(readFile(t, filepath.Join(base, efiDir, "addonx64.efi.stub"))),
+	})
+	for _, key := range []string{"mkosi.key", "mkosi.crt"} {
+		writeFile(t, filepath.Join(words, key), readFile(t, filepath.Join(example, key)), 0o600)
+	}
+	must(t, mkosi(words, "--source-date-epoch", testEpoch))
+	dir := variant(t, "addon", []string{"Bootloader=systemd-boot", "ExtraTrees=" + words + "/words.efi:/boot/loader/addons/words.addon.efi", "[Validation]", "SecureBoot=yes"}, nil)
 	inGuest(t, onMachine(dir, "--json", "test", "--", "grep", "-w", "mkosi.addon=yes", "/proc/cmdline"))
 }
