@@ -1,6 +1,7 @@
 package build
 
 import (
+	"cmp"
 	"context"
 	"encoding/hex"
 	"errors"
@@ -84,6 +85,9 @@ func (m *image) makeKernelFiles(ctx context.Context, in output.BootInput, kernel
 
 // kernels are those to be started, the newest first. Where there is room for one, it is that.
 func (m *image) kernels() ([]kernel.Kernel, error) {
+	if m.saved.kernel != nil {
+		return []kernel.Kernel{*m.saved.kernel}, nil
+	}
 	kernels, err := kernel.Find(m.root)
 	switch {
 	case err != nil:
@@ -113,7 +117,7 @@ type bootFiles struct {
 	cmdline    []string
 	hash       string // root hash in the command line
 	token      string // see bootloader.EntryToken
-	stub       string // path in the tree, "" to make no unified kernel images
+	stub       string // path, "" to make no unified kernel images
 	kernels    []kernel.Kernel
 	files      []*output.BootFiles // of each kernel
 	shared     int                 // how many initrds all kernels have
@@ -122,7 +126,7 @@ type bootFiles struct {
 
 // collect finds or makes what one kernel is started with.
 func (b *bootFiles) collect(ctx context.Context, k kernel.Kernel, in output.BootInput) (files *output.BootFiles, err error) {
-	files = &output.BootFiles{Kernel: filepath.Join(b.root, k.Image)}
+	files = &output.BootFiles{Kernel: cmp.Or(b.saved.kernelFile, filepath.Join(b.root, k.Image))}
 	ofTree := in.Initrd != "" && b.Format != config.FormatAddon
 	if ofTree {
 		// It has its modules.
@@ -179,7 +183,10 @@ func (b *bootFiles) install(ctx context.Context) (err error) {
 	if err != nil || !usesGrub(b.Image) {
 		return err
 	}
-	menus := bootloader.GrubMenus{EFI: entries, BIOS: entries, RootOption: rootOption(b.cmdline, b.partitions)}
+	menus := bootloader.GrubMenus{EFI: entries, RootOption: rootOption(b.cmdline, b.partitions)}
+	if bootsPC(b.Image) {
+		menus.BIOS = entries
+	}
 	if bootsPC(b.Image) && b.stub != "" {
 		// PC firmware starts no unified kernel images.
 		if menus.BIOS, err = b.installKernels(ctx); err != nil {
@@ -317,25 +324,28 @@ func (m *image) artifacts(dir string) ([]string, error) {
 	return files, err
 }
 
-// findStub returns the path of the stub for unified kernel images in the tree; "" if none are to be made.
+// findStub returns the path of the stub for unified kernel images; "" if none are to be made.
 func (m *image) findStub() (string, error) {
 	always := m.hasOneKernel()
+	if m.saved.stub != "" {
+		return m.saved.stub, nil
+	}
 	if !always && (m.UnifiedKernelImages == config.UKINone || m.Bootloader == config.BootloaderNone) {
 		return "", nil
 	}
-	root, err := os.OpenRoot(m.root)
-	if err != nil {
-		return "", err
-	}
-	defer root.Close()
-	stub := path.Join(stubDir, "linux"+m.Architecture.EFI()+".efi.stub")
-	if exists(root, stub) {
-		return stub, nil
+	name := path.Join(stubDir, m.stubName())
+	stub, err := m.copyOut(name)
+	if !errors.Is(err, fs.ErrNotExist) {
+		return stub, err
 	}
 	if !always && m.UnifiedKernelImages == config.UKIAuto {
 		return "", nil
 	}
-	return "", &bootloader.Missing{What: "stub for unified kernel images", Tried: []string{stub},
+	return "", missingStub(name)
+}
+
+func missingStub(name string) error {
+	return &bootloader.Missing{What: "stub for unified kernel images", Tried: []string{name},
 		Hint: "add the package with the stubs of systemd to Packages=, systemd-boot-efi in Debian"}
 }
 
@@ -394,9 +404,12 @@ func (m *image) tries() string {
 
 // makeAddon makes an addon to unified kernel images, with the tree as an initrd.
 func (m *image) makeAddon(ctx context.Context, in output.BootInput) (file string, err error) {
-	stub := path.Join(stubDir, "addon"+m.Architecture.EFI()+".efi.stub")
+	if m.saved.stub == "" {
+		return "", missingStub(path.Join(stubDir, m.stubName()))
+	}
 	err = m.step("assembling the addon", func() (err error) {
-		file, _, err = m.createUKI(ctx, "", ukiParts{stub: stub, initrds: []string{in.Initrd}, cmdline: m.KernelCommandLine})
+		parts := ukiParts{stub: m.saved.stub, initrds: []string{in.Initrd}, cmdline: m.KernelCommandLine}
+		file, _, err = m.createUKI(ctx, "", parts)
 		return err
 	})
 	return file, err

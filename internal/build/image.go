@@ -44,6 +44,8 @@ type image struct {
 	unmount func() error
 	// hostRelease are the os-release(5) fields of the base trees of an extension.
 	hostRelease map[string]string
+	// saved is kept of the tree for formats that are started with it.
+	saved savedBootFiles
 	// bootSector is a grub for the finished disk, nil for none.
 	bootSector *bootloader.BootSector
 	// awaits are the jobs that make the initrds.
@@ -87,8 +89,10 @@ func (b *Builder) image(ctx context.Context, job *Job, memory int64) (size int64
 		m.installBuilt,
 		m.copyExtraTrees,
 		m.postInstall,
+		m.saveStub,
 		m.leaveBaseTrees,
 		m.prepareKernels,
+		m.saveKernel,
 		m.writeSystemFiles,
 		m.installBootLoaders,
 		m.runSystemTools,

@@ -25,7 +25,7 @@ const stubDir = "usr/lib/systemd/boot/efi"
 type ukiParts struct {
 	kernel     *kernel.Kernel // nil for an addon
 	kernelFile string
-	stub       string // path in the tree
+	stub       string // path
 	initrds    []string
 	microcode  string // path, "" for none
 	trees      []string
@@ -101,7 +101,7 @@ func (m *image) writeUKI(ctx context.Context, out *os.File, p ukiParts) (policie
 }
 
 func (m *image) ukiOptions(ctx context.Context, root *os.Root, files *openFiles, p ukiParts) (o uki.Options, err error) {
-	if o.Stub, err = files.openIn(root, p.stub); err != nil {
+	if o.Stub, err = files.open(p.stub); err != nil {
 		return o, fmt.Errorf("opening the stub: %w", err)
 	}
 	base := &o.Base

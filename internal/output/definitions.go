@@ -20,10 +20,10 @@ func definitionFiles(img *config.Image) (fs.FS, error) {
 	}
 	names := []string{"disk"}
 	if img.Bootable == config.Enabled {
-		names = append(names, "esp")
 		if img.BiosBootloader == config.BiosBootloaderGrub {
-			names = append(names, "bios")
+			names = append(names, "bios") // with an ESP of its own
 		}
+		names = append(names, "esp")
 	}
 	var files layers
 	for _, name := range names {

@@ -1,0 +1,88 @@
+package build
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+
+	"github.com/mkosi-go/mkosi/internal/config"
+	"github.com/mkosi-go/mkosi/internal/kernel"
+)
+
+// savedBootFiles are copies of what a tree is started with, for formats in which the tree is the initrd: there it is of no
+// use, and RemoveFiles= may take it out.
+type savedBootFiles struct {
+	stub       string
+	kernel     *kernel.Kernel
+	kernelFile string
+}
+
+// stubName is the name of the stub that is made into what firmware starts.
+func (m *image) stubName() string {
+	kind := "linux"
+	if m.Format == config.FormatAddon {
+		kind = "addon"
+	}
+	return kind + m.Architecture.EFI() + ".efi.stub"
+}
+
+// treeIsInitrd reports whether the tree of an image becomes the initrd of what firmware starts.
+func treeIsInitrd(f config.Format) bool {
+	return f == config.FormatUKI || f == config.FormatESP || f == config.FormatAddon
+}
+
+// saveStub keeps the stub, which may be in a base tree.
+func (m *image) saveStub(context.Context) (err error) {
+	if !treeIsInitrd(m.Format) {
+		return nil
+	}
+	m.saved.stub, err = m.copyOut(path.Join(stubDir, m.stubName()))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // whoever needs it says so
+	}
+	return err
+}
+
+// saveKernel keeps the newest kernel.
+func (m *image) saveKernel(context.Context) error {
+	if !treeIsInitrd(m.Format) || m.Format == config.FormatAddon {
+		return nil
+	}
+	kernels, err := kernel.Find(m.root)
+	if err != nil || len(kernels) == 0 {
+		return err
+	}
+	m.saved.kernel = &kernels[0]
+	m.saved.kernelFile, err = m.copyOut(kernels[0].Image)
+	return err
+}
+
+// copyOut copies a file of the tree to the workspace and returns its path there. A file that does not exist is
+// fs.ErrNotExist.
+func (m *image) copyOut(name string) (file string, err error) {
+	root, err := os.OpenRoot(m.root)
+	if err != nil {
+		return "", err
+	}
+	defer root.Close()
+	in, err := openRegular(root, name)
+	if err != nil {
+		return "", err
+	}
+	defer in.Close()
+	file = filepath.Join(m.work, "saved-"+path.Base(name))
+	out, err := os.OpenFile(file, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return "", err
+	}
+	_, err = io.Copy(out, in)
+	if err := errors.Join(err, out.Close()); err != nil {
+		return "", fmt.Errorf("copying %s out of the image: %w", name, err)
+	}
+	return file, nil
+}
