@@ -122,7 +122,7 @@ func testTerminal(t *testing.T, env ...string) {
 	enter("echo ali''ve $?")
 	expect("alive 130")
 	resize(44)
-	enter("sleep 0.3; stty size; echo -n end''ed; exit 3")
+	enter("until stty size | grep 44; do :; done; echo -n end''ed; exit 3")
 	expect("44 77")
 	expect("shell ended with 3")
 	enter("typed later")
