@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/mkosi-go/mkosi/internal/archive"
 	"github.com/mkosi-go/mkosi/internal/config"
@@ -68,6 +69,19 @@ func (w *packer) bootFromTree(ctx context.Context) error {
 		return fmt.Errorf("packing the tree as an initrd: %w", err)
 	}
 	return w.boot(ctx, BootInput{Initrd: initrd})
+}
+
+// splitBootFiles writes the files that start the image beside the output, as far as SplitArtifacts= names them.
+func (w *packer) splitBootFiles(ctx context.Context) error {
+	for i, a := range w.Image.SplitArtifacts {
+		if slices.Contains(w.Image.SplitArtifacts[:i], a) {
+			continue
+		}
+		if err := w.splitBoot(ctx, a); err != nil {
+			return fmt.Errorf("writing what SplitArtifacts=%s asks for: %w", a, err)
+		}
+	}
+	return nil
 }
 
 // splitBoot copies one of the files that start the image.

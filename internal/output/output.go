@@ -89,14 +89,26 @@ func Write(ctx context.Context, r Request) (*Result, error) {
 	}
 	name := r.Image.OutputName()
 	path, err := w.place(name)
-	if err == nil && !bootsLater(r.Image.Format) {
+	early := !bootsLater(r.Image.Format)
+	if err == nil && early {
 		err = w.boot(ctx, BootInput{})
 	}
 	if err != nil {
 		return nil, fmt.Errorf("writing %s: %w", name, err)
 	}
+	if early {
+		// The tree that they lie in may become the output.
+		if err := w.splitBootFiles(ctx); err != nil {
+			return nil, err
+		}
+	}
 	if err := write(ctx, path); err != nil {
 		return nil, fmt.Errorf("writing %s: %w", name, err)
+	}
+	if !early {
+		if err := w.splitBootFiles(ctx); err != nil {
+			return nil, err
+		}
 	}
 	if link := r.Image.SymlinkName(); link != "" {
 		path, err := w.place(link)

@@ -1,6 +1,7 @@
 package output
 
 import (
+	"context"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -79,6 +80,27 @@ func TestWriteRefuses(t *testing.T) {
 		result, err := Write(t.Context(), r)
 		if err == nil || !strings.Contains(err.Error(), test.want) || result != nil {
 			t.Errorf("%s: got %v, %v", test.img.Format, result, err)
+		}
+	}
+}
+
+// A kernel is split off of a tree that becomes the output itself.
+func TestSplitKernelOfDirectory(t *testing.T) {
+	r := request(t, config.Image{Format: config.FormatDirectory, Output: "image", SplitArtifacts: []config.Artifact{config.ArtifactKernel, config.ArtifactInitrd}})
+	r.OwnsRoot = true
+	kernel := filepath.Join(r.Root, "vmlinuz")
+	if err := os.WriteFile(kernel, []byte("kernel"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	r.Boot = func(context.Context, BootInput) (*BootFiles, error) {
+		return &BootFiles{Kernel: kernel, Initrds: []string{kernel, kernel}}, nil
+	}
+	if _, err := Write(t.Context(), r); err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]string{"image.vmlinuz": "kernel", "image.initrd": "kernel\x00\x00kernel"} {
+		if b, err := os.ReadFile(filepath.Join(r.Dir, name)); err != nil || string(b) != want {
+			t.Errorf("%s: got %q, %v", name, b, err)
 		}
 	}
 }

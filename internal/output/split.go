@@ -38,8 +38,6 @@ func (w *packer) split(ctx context.Context) error {
 			err = w.splitOSRelease()
 		case config.ArtifactTar:
 			err = w.splitTar(ctx)
-		default:
-			err = w.splitBoot(ctx, a)
 		}
 		if err != nil {
 			return fmt.Errorf("writing what SplitArtifacts=%s asks for: %w", a, err)
