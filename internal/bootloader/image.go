@@ -31,44 +31,27 @@ func (i *image) close() { i.root.Close() }
 
 func (i *image) fd() int { return int(i.root.Fd()) }
 
-// open opens a regular file for reading. A pipe is never waited for.
-func (i *image) open(name string) (*os.File, fs.FileInfo, error) {
-	fd, err := tree.OpenIn(i.fd(), name, unix.O_RDONLY|unix.O_NONBLOCK)
+// open opens a regular file for reading.
+func (i *image) open(name string) (*os.File, error) {
+	f, err := tree.OpenRegularIn(i.fd(), name)
 	if err != nil {
-		return nil, nil, fmt.Errorf("opening /%s of the image: %w", name, err)
+		return nil, fmt.Errorf("in the image: %w", err)
 	}
-	f := os.NewFile(uintptr(fd), name)
-	fi, err := f.Stat()
-	if err == nil && !fi.Mode().IsRegular() {
-		err = fmt.Errorf("/%s of the image is not a regular file", name)
-	}
-	if err != nil {
-		f.Close()
-		return nil, nil, err
-	}
-	return f, fi, nil
+	return f, nil
 }
 
 // read reads a file of at most limit bytes.
 func (i *image) read(name string, limit int64) ([]byte, error) {
-	f, _, err := i.open(name)
+	b, err := tree.ReadFileIn(i.fd(), name, limit)
 	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, limit+1))
-	if err == nil && int64(len(b)) > limit {
-		err = fmt.Errorf("it is larger than %d bytes", limit)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("reading /%s of the image: %w", name, err)
+		return nil, fmt.Errorf("in the image: %w", err)
 	}
 	return b, nil
 }
 
 // isFile reports whether there is a regular file of a name, which may be a link to one.
 func (i *image) isFile(name string) bool {
-	f, _, err := i.open(name)
+	f, err := i.open(name)
 	if err != nil {
 		return false
 	}
@@ -191,11 +174,15 @@ func (i *image) writeNew(name string, content []byte, mode uint32) error {
 
 // copy copies a regular file and its modification time, and makes the copy readable for everybody.
 func (i *image) copy(ctx context.Context, from, to string) error {
-	in, fi, err := i.open(from)
+	in, err := i.open(from)
 	if err != nil {
 		return err
 	}
 	defer in.Close()
+	fi, err := in.Stat()
+	if err != nil {
+		return err
+	}
 	return i.copyFile(ctx, in, fi, to, 0o644)
 }
 

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/mkosi-go/mkosi/internal/archive"
+	"github.com/mkosi-go/mkosi/internal/tree"
 )
 
 // CPU is a processor of the x86 family as /proc/cpuinfo has it, by which
@@ -166,7 +167,7 @@ func (t *rootDir) microcode(ctx context.Context, v vendor, host *CPU) (content [
 
 // readMicrocode reads a file of at most limit bytes, which may be compressed.
 func (t *rootDir) readMicrocode(name string, limit int) ([]byte, time.Time, error) {
-	f, err := t.open(name)
+	f, err := tree.OpenRegularIn(t.fd, name)
 	if err != nil {
 		return nil, time.Time{}, err
 	}

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/mkosi-go/mkosi/internal/archive"
+	"github.com/mkosi-go/mkosi/internal/tree"
 )
 
 // Limits on what is read from a tree, in bytes. The largest modules, those of
@@ -131,7 +132,7 @@ func (s *moduleSet) readBuiltin() error {
 
 // list reads a file of the kernel's directory; it is empty when there is none.
 func (s *moduleSet) list(name string) ([]byte, error) {
-	b, err := s.tree.readFile(path.Join(modulesDir, s.version, name), maxList)
+	b, err := tree.ReadFileIn(s.tree.fd, path.Join(modulesDir, s.version, name), maxList)
 	if errors.Is(err, unix.ENOENT) {
 		return nil, nil
 	}
@@ -146,7 +147,7 @@ func (s *moduleSet) info(m *module, buf *bytes.Buffer) (info modinfo, err error)
 			err = fmt.Errorf("reading the module %s: %w", m.path, err)
 		}
 	}()
-	f, err := s.tree.open(m.path)
+	f, err := tree.OpenRegularIn(s.tree.fd, m.path)
 	if err != nil {
 		return info, err
 	}

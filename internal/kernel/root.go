@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path"
@@ -97,43 +96,6 @@ func (t *rootDir) readDir(name string) ([]dirEntry, error) {
 		entries = append(entries, dirEntry{n, st.Mode & unix.S_IFMT})
 	}
 	return entries, nil
-}
-
-// open opens a regular file for reading; what it returns is fs.ErrNotExist when
-// there is none.
-func (t *rootDir) open(name string) (*os.File, error) {
-	// Without O_NONBLOCK a pipe would have to be waited for.
-	fd, err := tree.OpenIn(t.fd, name, unix.O_RDONLY|unix.O_NONBLOCK)
-	if err != nil {
-		return nil, &fs.PathError{Op: "opening", Path: name, Err: err}
-	}
-	f := os.NewFile(uintptr(fd), name)
-	fi, err := f.Stat()
-	if err == nil && !fi.Mode().IsRegular() {
-		err = fmt.Errorf("%s is not a regular file", name)
-	}
-	if err != nil {
-		f.Close()
-		return nil, err
-	}
-	return f, nil
-}
-
-// readFile returns the content of a regular file of at most limit bytes.
-func (t *rootDir) readFile(name string, limit int64) ([]byte, error) {
-	f, err := t.open(name)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, limit+1))
-	if err != nil {
-		return nil, fmt.Errorf("reading %s: %w", name, err)
-	}
-	if int64(len(b)) > limit {
-		return nil, fmt.Errorf("%s is larger than %d bytes", name, limit)
-	}
-	return b, nil
 }
 
 // walk calls fn for everything below a directory, with its path and type, in
@@ -250,7 +212,7 @@ func (t *rootDir) copyFile(ctx context.Context, from, to string) (err error) {
 			err = fmt.Errorf("copying %s to %s: %w", from, to, err)
 		}
 	}()
-	src, err := t.open(from)
+	src, err := tree.OpenRegularIn(t.fd, from)
 	if err != nil {
 		return err
 	}

@@ -44,7 +44,7 @@ func (m *Machine) variables() ([]byte, error) {
 		return m.template()
 	case variablesCustom, variablesMicrosoftMOK:
 	default:
-		return readLimited(os.Open, setting)
+		return readLimited(setting)
 	}
 	if m.img.SecureBootCertificate == "" {
 		return nil, &hintError{fmt.Errorf("FirmwareVariables=%s needs SecureBootCertificate=", setting), "make a key and a certificate with mkosi genkey"}
@@ -82,18 +82,12 @@ func (m *Machine) template() ([]byte, error) {
 		return nil, &os.PathError{Op: "open", Path: m.tools.root, Err: err}
 	}
 	defer unix.Close(root)
-	return readLimited(func(path string) (*os.File, error) {
-		fd, err := tree.OpenIn(root, path, unix.O_RDONLY)
-		if err != nil {
-			return nil, &os.PathError{Op: "open", Path: path, Err: err}
-		}
-		return os.NewFile(uintptr(fd), path), nil
-	}, m.boot.firmware.Template)
+	return tree.ReadFileIn(root, m.boot.firmware.Template, maxVariables)
 }
 
 // readLimited reads a file that is at most as large as flash memory is.
-func readLimited(open func(path string) (*os.File, error), path string) ([]byte, error) {
-	f, err := open(path)
+func readLimited(path string) ([]byte, error) {
+	f, err := os.Open(path)
 	if err != nil {
 		return nil, err
 	}

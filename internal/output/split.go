@@ -86,21 +86,12 @@ func (w *packer) osRelease() ([]byte, error) {
 	}
 	defer unix.Close(root)
 	for _, name := range []string{"etc/os-release", "usr/lib/os-release"} {
-		fd, err := tree.OpenIn(root, name, unix.O_RDONLY|unix.O_NONBLOCK)
+		b, err := tree.ReadFileIn(root, name, maxOSRelease)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
 		if err != nil {
-			return nil, fmt.Errorf("reading %s of the image: %w", name, err)
-		}
-		f := os.NewFile(uintptr(fd), name)
-		defer f.Close()
-		b, err := io.ReadAll(io.LimitReader(f, maxOSRelease+1))
-		if err == nil && len(b) > maxOSRelease {
-			err = fmt.Errorf("larger than %d bytes", maxOSRelease)
-		}
-		if err != nil {
-			return nil, fmt.Errorf("reading %s of the image: %w", name, err)
+			return nil, fmt.Errorf("in the image: %w", err)
 		}
 		return b, nil
 	}

@@ -3,6 +3,7 @@ package tree
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path"
 	"strings"
@@ -25,6 +26,43 @@ func OpenIn(root int, name string, flags int) (int, error) {
 			return fd, err
 		}
 	}
+}
+
+// OpenRegularIn opens the regular file name for reading, with links resolved as
+// OpenIn does. A pipe is never waited for. The caller closes what is returned.
+func OpenRegularIn(root int, name string) (*os.File, error) {
+	fd, err := OpenIn(root, name, unix.O_RDONLY|unix.O_NONBLOCK)
+	if err != nil {
+		return nil, &os.PathError{Op: "open", Path: name, Err: err}
+	}
+	f := os.NewFile(uintptr(fd), name)
+	fi, err := f.Stat()
+	if err == nil && !fi.Mode().IsRegular() {
+		err = fmt.Errorf("%s is not a regular file", name)
+	}
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+// ReadFileIn returns the content of a regular file of at most limit bytes, see
+// OpenRegularIn.
+func ReadFileIn(root int, name string, limit int64) ([]byte, error) {
+	f, err := OpenRegularIn(root, name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, limit+1))
+	if err != nil {
+		return nil, fmt.Errorf("reading %s: %w", name, err)
+	}
+	if int64(len(b)) > limit {
+		return nil, fmt.Errorf("%s is larger than %d bytes", name, limit)
+	}
+	return b, nil
 }
 
 // MkdirIn makes the directory name and its parents below root, with mode
