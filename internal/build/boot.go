@@ -1,12 +1,10 @@
 package build
 
 import (
-	"cmp"
 	"context"
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path"
@@ -126,7 +124,12 @@ type bootFiles struct {
 
 // collect finds or makes what one kernel is started with.
 func (b *bootFiles) collect(ctx context.Context, k kernel.Kernel, in output.BootInput) (files *output.BootFiles, err error) {
-	files = &output.BootFiles{Kernel: cmp.Or(b.saved.kernelFile, filepath.Join(b.root, k.Image))}
+	files = &output.BootFiles{Kernel: b.saved.kernelFile}
+	if files.Kernel == "" {
+		if files.Kernel, err = b.copyKernel(k); err != nil {
+			return nil, err
+		}
+	}
 	ofTree := in.Initrd != "" && b.Format != config.FormatAddon
 	if ofTree {
 		// It has its modules.
@@ -200,7 +203,7 @@ func (b *bootFiles) install(ctx context.Context) (err error) {
 func (b *bootFiles) installUKIs(ctx context.Context) (entries []bootloader.Entry, err error) {
 	for i, k := range b.kernels {
 		files := b.files[i]
-		if err := b.signKernel(ctx, k, files); err != nil {
+		if err := b.signKernel(ctx, files.Kernel); err != nil {
 			return nil, err
 		}
 		parts := ukiParts{
@@ -284,28 +287,18 @@ func (m *image) createUKI(ctx context.Context, name string, parts ukiParts) (fil
 	return filepath.Join(dir, name), policies, errors.Join(err, out.Close())
 }
 
-// signKernel has the kernel of a unified kernel image signed with SecureBoot=yes: firmware checks it once more when the
-// stub starts it.
-func (m *image) signKernel(ctx context.Context, k kernel.Kernel, files *output.BootFiles) (err error) {
+// signKernel signs the copy of the kernel of a unified kernel image with SecureBoot=yes: firmware checks it once more when
+// the stub starts it.
+func (m *image) signKernel(ctx context.Context, file string) (err error) {
 	if !m.SecureBoot {
 		return nil
 	}
-	in, err := os.Open(files.Kernel)
+	f, err := os.OpenFile(file, os.O_RDWR, 0)
 	if err != nil {
 		return err
 	}
-	defer in.Close()
-	signed := filepath.Join(m.work, "vmlinuz-"+k.Version)
-	out, err := os.OpenFile(signed, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, out.Close()) }()
-	if _, err := io.Copy(out, in); err != nil {
-		return fmt.Errorf("copying the kernel: %w", err)
-	}
-	files.Kernel = signed
-	return m.signFile(ctx, out)
+	defer func() { err = errors.Join(err, f.Close()) }()
+	return m.signFile(ctx, f)
 }
 
 // artifacts returns the files that scripts have left in a directory of $ARTIFACTDIR, sorted.
@@ -326,26 +319,25 @@ func (m *image) artifacts(dir string) ([]string, error) {
 
 // findStub returns the path of the stub for unified kernel images; "" if none are to be made.
 func (m *image) findStub() (string, error) {
-	always := m.hasOneKernel()
 	if m.saved.stub != "" {
 		return m.saved.stub, nil
 	}
+	always := m.hasOneKernel()
 	if !always && (m.UnifiedKernelImages == config.UKINone || m.Bootloader == config.BootloaderNone) {
 		return "", nil
 	}
-	name := path.Join(stubDir, m.stubName())
-	stub, err := m.copyOut(name)
+	stub, err := m.copyStub()
 	if !errors.Is(err, fs.ErrNotExist) {
 		return stub, err
 	}
 	if !always && m.UnifiedKernelImages == config.UKIAuto {
 		return "", nil
 	}
-	return "", missingStub(name)
+	return "", m.missingStub()
 }
 
-func missingStub(name string) error {
-	return &bootloader.Missing{What: "stub for unified kernel images", Tried: []string{name},
+func (m *image) missingStub() error {
+	return &bootloader.Missing{What: "stub for unified kernel images", Tried: []string{path.Join(stubDir, m.stubName())},
 		Hint: "add the package with the stubs of systemd to Packages=, systemd-boot-efi in Debian"}
 }
 
@@ -405,7 +397,7 @@ func (m *image) tries() string {
 // makeAddon makes an addon to unified kernel images, with the tree as an initrd.
 func (m *image) makeAddon(ctx context.Context, in output.BootInput) (file string, err error) {
 	if m.saved.stub == "" {
-		return "", missingStub(path.Join(stubDir, m.stubName()))
+		return "", m.missingStub()
 	}
 	err = m.step("assembling the addon", func() (err error) {
 		parts := ukiParts{stub: m.saved.stub, initrds: []string{in.Initrd}, cmdline: m.KernelCommandLine}

@@ -2,6 +2,8 @@ package build
 
 import (
 	"bytes"
+	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -110,6 +112,27 @@ func TestUKITexts(t *testing.T) {
 	fields := map[string]string{"TITLE": "Emergency boot", "ID": "emergency", "A": "b"}
 	if got, want := profileText(fields), "ID=emergency\nA=b\nTITLE=\"Emergency boot\"\n"; got != want {
 		t.Errorf("profile: got %q, want %q", got, want)
+	}
+}
+
+// A kernel that is a link is that of the tree, wherever the link says it is.
+func TestCopyKernel(t *testing.T) {
+	m := &image{root: t.TempDir(), work: t.TempDir()}
+	outside := filepath.Join(t.TempDir(), "outside")
+	err := errors.Join(os.Mkdir(filepath.Join(m.root, "boot"), 0o755), os.WriteFile(filepath.Join(m.root, "boot/vmlinuz-1"), []byte("kernel"), 0o644),
+		os.WriteFile(outside, []byte("secret"), 0o600), os.Symlink("/boot/vmlinuz-1", filepath.Join(m.root, "inside")), os.Symlink(outside, filepath.Join(m.root, "outside")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	file, err := m.copyKernel(kernel.Kernel{Version: "1", Image: "inside"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if b, err := os.ReadFile(file); err != nil || string(b) != "kernel" {
+		t.Errorf("got %q, %v", b, err)
+	}
+	if file, err := m.copyKernel(kernel.Kernel{Version: "2", Image: "outside"}); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("outside of the tree: got %q, %v", file, err)
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 
 	"github.com/mkosi-go/mkosi/internal/config"
 	"github.com/mkosi-go/mkosi/internal/kernel"
+	"github.com/mkosi-go/mkosi/internal/tree"
 )
 
 // savedBootFiles are copies of what a tree is started with, for formats in which the tree is the initrd: there it is of no
@@ -41,7 +42,7 @@ func (m *image) saveStub(context.Context) (err error) {
 	if !treeIsInitrd(m.Format) {
 		return nil
 	}
-	m.saved.stub, err = m.copyOut(path.Join(stubDir, m.stubName()))
+	m.saved.stub, err = m.copyStub()
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil // whoever needs it says so
 	}
@@ -58,24 +59,24 @@ func (m *image) saveKernel(context.Context) error {
 		return err
 	}
 	m.saved.kernel = &kernels[0]
-	m.saved.kernelFile, err = m.copyOut(kernels[0].Image)
+	m.saved.kernelFile, err = m.copyKernel(kernels[0])
 	return err
 }
 
-// copyOut copies a file of the tree to the workspace and returns its path there. A file that does not exist is
-// fs.ErrNotExist.
-func (m *image) copyOut(name string) (file string, err error) {
-	root, err := os.OpenRoot(m.root)
+// copyOut copies a file of the tree to the workspace, where it may be changed, and returns its path there. Links lead no
+// further up than the root of the tree. A file that does not exist is fs.ErrNotExist.
+func (m *image) copyOut(name, to string) (file string, err error) {
+	root, err := os.Open(m.root)
 	if err != nil {
 		return "", err
 	}
 	defer root.Close()
-	in, err := openRegular(root, name)
+	in, err := tree.OpenRegularIn(int(root.Fd()), name)
 	if err != nil {
 		return "", err
 	}
 	defer in.Close()
-	file = filepath.Join(m.work, "saved-"+path.Base(name))
+	file = filepath.Join(m.work, to)
 	out, err := os.OpenFile(file, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
 		return "", err
@@ -85,4 +86,14 @@ func (m *image) copyOut(name string) (file string, err error) {
 		return "", fmt.Errorf("copying %s out of the image: %w", name, err)
 	}
 	return file, nil
+}
+
+// copyStub copies the stub that systemd-stub(7) describes, see copyOut.
+func (m *image) copyStub() (string, error) {
+	return m.copyOut(path.Join(stubDir, m.stubName()), m.stubName())
+}
+
+// copyKernel copies a kernel, see copyOut.
+func (m *image) copyKernel(k kernel.Kernel) (string, error) {
+	return m.copyOut(k.Image, "vmlinuz-"+k.Version)
 }
