@@ -186,7 +186,7 @@ func TestSecureBootKeys(t *testing.T) {
 	if err != nil || !slices.Equal(sortedKeys(files), []string{"KEK", "PK", "db"}) {
 		t.Errorf("got %v, %v", sortedKeys(files), err)
 	}
-	m.SecureBootKey = filepath.Join(dir, "none")
+	m = &image{Image: &config.Image{SecureBootKey: filepath.Join(dir, "none"), SecureBootCertificate: cert}}
 	if _, err := m.signProgram(t.Context(), program); err == nil {
 		t.Error("a key that is not there was used")
 	}

@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/mkosi-go/mkosi/internal/bootloader"
 	"github.com/mkosi-go/mkosi/internal/cache"
@@ -44,6 +43,8 @@ type image struct {
 	unmount func() error
 	// hostRelease are the os-release(5) fields of the base trees of an extension.
 	hostRelease map[string]string
+	// secureBoot is what secureBootKey has loaded.
+	secureBoot signingPair
 	// saved is kept of the tree for formats that are started with it.
 	saved savedBootFiles
 	// bootSector is a grub for the finished disk, nil for none.
@@ -192,7 +193,7 @@ func (m *image) clampTimes(ctx context.Context, root string) error {
 	if m.SourceDateEpoch == nil {
 		return nil
 	}
-	return tree.ClampTimes(ctx, root, time.Unix(*m.SourceDateEpoch, 0))
+	return tree.ClampTimes(ctx, root, m.epoch())
 }
 
 // outputs is the directory for the outputs, which is $OUTPUTDIR of scripts too.

@@ -16,13 +16,23 @@ import (
 	"github.com/mkosi-go/mkosi/internal/output"
 )
 
-// secureBootKey returns what programs for firmware are signed with.
-func (m *image) secureBootKey(ctx context.Context) (crypto.Signer, *x509.Certificate, error) {
+// signingPair is a private key and its certificate.
+type signingPair struct {
+	key  crypto.Signer
+	cert *x509.Certificate
+}
+
+// secureBootKey returns what programs for firmware are signed with. It is loaded once: a token takes its time.
+func (m *image) secureBootKey(ctx context.Context) (signingPair, error) {
+	if m.secureBoot.key != nil {
+		return m.secureBoot, nil
+	}
 	key, cert, err := output.LoadKey(ctx, m.Image, output.SecureBootReference(m.Image))
 	if err != nil {
-		return nil, nil, fmt.Errorf("loading SecureBootKey= and SecureBootCertificate=: %w", err)
+		return signingPair{}, fmt.Errorf("loading SecureBootKey= and SecureBootCertificate=: %w", err)
 	}
-	return key, cert, nil
+	m.secureBoot = signingPair{key, cert}
+	return m.secureBoot, nil
 }
 
 // pcrKey returns what policies for PCR values are signed with.
@@ -43,41 +53,40 @@ func (m *image) pcrCertificate(ctx context.Context) (*x509.Certificate, error) {
 	return cert, nil
 }
 
+// sign adds a signature to a program for firmware of size bytes and returns its new size.
+func (m *image) sign(ctx context.Context, f authenticode.File, size int64) (int64, error) {
+	pair, err := m.secureBootKey(ctx)
+	if err != nil {
+		return 0, err
+	}
+	if size, err = authenticode.Sign(f, size, pair.key, pair.cert); err != nil {
+		return 0, fmt.Errorf("signing for Secure Boot: %w", err)
+	}
+	return size, nil
+}
+
 // signFile adds a signature to a program for firmware that is open for reading and writing.
 func (m *image) signFile(ctx context.Context, f *os.File) error {
-	key, cert, err := m.secureBootKey(ctx)
-	if err != nil {
-		return err
-	}
 	fi, err := f.Stat()
 	if err != nil {
 		return err
 	}
-	if _, err := authenticode.Sign(f, fi.Size(), key, cert); err != nil {
-		return fmt.Errorf("signing for Secure Boot: %w", err)
-	}
-	return nil
+	_, err = m.sign(ctx, f, fi.Size())
+	return err
 }
 
 // signProgram returns a program for firmware with a signature added.
 func (m *image) signProgram(ctx context.Context, program []byte) ([]byte, error) {
-	key, cert, err := m.secureBootKey(ctx)
+	f := &memoryFile{program}
+	size, err := m.sign(ctx, f, int64(len(program)))
 	if err != nil {
 		return nil, err
-	}
-	f := &memoryFile{*bytes.NewReader(program), program}
-	size, err := authenticode.Sign(f, int64(len(program)), key, cert)
-	if err != nil {
-		return nil, fmt.Errorf("signing for Secure Boot: %w", err)
 	}
 	return f.content[:size], nil
 }
 
 // memoryFile is a file in memory that grows.
-type memoryFile struct {
-	bytes.Reader
-	content []byte
-}
+type memoryFile struct{ content []byte }
 
 func (f *memoryFile) ReadAt(p []byte, at int64) (int, error) {
 	return bytes.NewReader(f.content).ReadAt(p, at)
@@ -96,11 +105,11 @@ func (f *memoryFile) WriteAt(p []byte, at int64) (int, error) {
 // enrolments returns the authenticated variables with which systemd-boot makes firmware trust the key of the image, by
 // the names of the variables.
 func (m *image) enrolments(ctx context.Context) (map[string][]byte, error) {
-	key, cert, err := m.secureBootKey(ctx)
+	pair, err := m.secureBootKey(ctx)
 	if err != nil {
 		return nil, err
 	}
-	updates, err := variable.Enrol(key, cert, m.enrolmentTime())
+	updates, err := variable.Enrol(pair.key, pair.cert, m.enrolmentTime())
 	if err != nil {
 		return nil, fmt.Errorf("making the variables of Secure Boot: %w", err)
 	}
@@ -113,8 +122,8 @@ func (m *image) enrolments(ctx context.Context) (map[string][]byte, error) {
 
 // enrolmentTime is the time of updates of firmware's variables. Firmware takes only later ones than those it has.
 func (m *image) enrolmentTime() time.Time {
-	if m.SourceDateEpoch != nil {
-		return time.Unix(*m.SourceDateEpoch, 0).UTC()
+	if epoch := m.epoch(); !epoch.IsZero() {
+		return epoch.UTC()
 	}
 	return time.Now().UTC()
 }
