@@ -343,15 +343,7 @@ func (m *image) missingStub() error {
 
 // kernelCommandLine is the command line of every kernel. hash is the root hash in it, "" for none.
 func (m *image) kernelCommandLine(partitions []disk.Partition) (words []string, hash string, err error) {
-	var root, usr *disk.Partition
-	for i := range partitions {
-		switch partitions[i].Type.Role {
-		case repart.RoleRoot:
-			root = &partitions[i]
-		case repart.RoleUsr:
-			usr = &partitions[i]
-		}
-	}
+	root, usr := findPartition(partitions, repart.RoleRoot), findPartition(partitions, repart.RoleUsr)
 	for _, v := range []struct {
 		name      string
 		partition *disk.Partition
@@ -377,6 +369,15 @@ func (m *image) kernelCommandLine(partitions []disk.Partition) (words []string, 
 		words = append(words, word)
 	}
 	return words, hash, nil
+}
+
+// findPartition returns the first partition of a role, nil if there is none.
+func findPartition(partitions []disk.Partition, role repart.Role) *disk.Partition {
+	i := slices.IndexFunc(partitions, func(p disk.Partition) bool { return p.Type.Role == role })
+	if i < 0 {
+		return nil
+	}
+	return &partitions[i]
 }
 
 // tries is how often an image is tried to boot before it counts as bad, "" if nothing says; see the automatic boot

@@ -155,10 +155,8 @@ func rootOption(cmdline []string, partitions []disk.Partition) string {
 		role repart.Role
 		name string
 	}{{repart.RoleRoot, "root"}, {repart.RoleUsr, "mount.usr"}} {
-		for _, p := range partitions {
-			if p.Type.Role == v.role {
-				return fmt.Sprintf("%s=PARTUUID=%s", v.name, p.UUID)
-			}
+		if p := findPartition(partitions, v.role); p != nil {
+			return fmt.Sprintf("%s=PARTUUID=%s", v.name, p.UUID)
 		}
 	}
 	return ""
