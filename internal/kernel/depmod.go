@@ -35,15 +35,11 @@ const index = "modules.dep"
 // for files of packages bring times of their own. Changes of the last few
 // milliseconds may not show: after [FilterTree] go by what that returns.
 func StaleIndexes(ctx context.Context, root string) ([]string, error) {
-	t, err := openTree(root)
+	t, versions, err := openVersions(root)
 	if err != nil {
 		return nil, err
 	}
 	defer t.Close()
-	versions, err := t.versions()
-	if err != nil {
-		return nil, err
-	}
 	var stale []string
 	for _, v := range versions {
 		old, err := t.staleIndex(ctx, v)

@@ -41,14 +41,13 @@ func FilterTree(ctx context.Context, root string, s Settings) (Filtered, error) 
 	if !s.Any() {
 		return done, nil
 	}
-	t, err := openTree(root)
+	t, versions, err := openVersions(root)
 	if err != nil {
 		return done, err
 	}
 	defer t.Close()
-	versions, err := t.versions()
-	if err != nil || len(versions) == 0 {
-		return done, err
+	if len(versions) == 0 {
+		return done, nil
 	}
 	firmware := map[string]bool{}
 	for _, v := range versions {

@@ -10,6 +10,7 @@ package kernel
 import (
 	"cmp"
 	"context"
+	"errors"
 	"path"
 	"slices"
 	"strings"
@@ -43,15 +44,11 @@ var imageNames = []string{"vmlinuz", "vmlinux"}
 // directory below usr/lib/modules, the newest first. [GatherImages] puts those
 // there that packages have elsewhere. A tree without kernels is no error.
 func Find(root string) ([]Kernel, error) {
-	t, err := openTree(root)
+	t, versions, err := openVersions(root)
 	if err != nil {
 		return nil, err
 	}
 	defer t.Close()
-	versions, err := t.versions()
-	if err != nil {
-		return nil, err
-	}
 	var kernels []Kernel
 	for _, v := range versions {
 		for _, name := range imageNames {
@@ -73,12 +70,25 @@ func Find(root string) ([]Kernel, error) {
 // tree at root that belong to a kernel, with or without an image: those whose
 // modules have to be indexed. The newest is first.
 func Versions(root string) ([]string, error) {
-	t, err := openTree(root)
+	t, versions, err := openVersions(root)
 	if err != nil {
 		return nil, err
 	}
-	defer t.Close()
-	return t.versions()
+	return versions, t.Close()
+}
+
+// openVersions opens a tree and lists its kernels, see Versions. The caller
+// closes the tree.
+func openVersions(root string) (*rootDir, []string, error) {
+	t, err := openTree(root)
+	if err != nil {
+		return nil, nil, err
+	}
+	versions, err := t.versions()
+	if err != nil {
+		return nil, nil, errors.Join(err, t.Close())
+	}
+	return t, versions, nil
 }
 
 func (t *rootDir) versions() ([]string, error) {
@@ -110,15 +120,11 @@ func validVersion(name string) bool {
 // compressed. Mode and times are those of the original. It returns the paths that
 // it made.
 func GatherImages(ctx context.Context, root string) ([]string, error) {
-	t, err := openTree(root)
+	t, versions, err := openVersions(root)
 	if err != nil {
 		return nil, err
 	}
 	defer t.Close()
-	versions, err := t.versions()
-	if err != nil {
-		return nil, err
-	}
 	var made []string
 	for _, v := range versions {
 		for _, name := range imageNames {
