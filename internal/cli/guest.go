@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"net"
@@ -87,6 +86,3 @@ func freePort() (uint16, error) {
 	}
 	return uint16(l.Addr().(*net.TCPAddr).Port), l.Close()
 }
-
-// machineName is the name that a machine of an image has.
-func machineName(img *config.Image) string { return cmp.Or(img.Machine, img.Image) }

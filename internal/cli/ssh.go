@@ -11,6 +11,7 @@ import (
 
 	"github.com/mkosi-go/mkosi/internal/config"
 	"github.com/mkosi-go/mkosi/internal/keys"
+	"github.com/mkosi-go/mkosi/internal/machine"
 	"github.com/mkosi-go/mkosi/internal/machine/console"
 	"github.com/mkosi-go/mkosi/internal/machine/remote"
 	"github.com/mkosi-go/mkosi/internal/machine/running"
@@ -30,7 +31,7 @@ func (a *app) ssh(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	m, err := running.Find(dir, machineName(main))
+	m, err := running.Find(dir, machine.Name(main))
 	if err != nil {
 		return err
 	}

@@ -179,8 +179,11 @@ func (m *Machine) planEmulator() error {
 	return nil
 }
 
-// Name is the machine's name: Machine=, or the image's.
-func (m *Machine) Name() string { return cmp.Or(m.img.Machine, m.img.Image) }
+// Name is the name of the machine that runs an image: Machine=, or the image's.
+func Name(img *config.Image) string { return cmp.Or(img.Machine, img.Image) }
+
+// Name is the machine's name, see the function [Name].
+func (m *Machine) Name() string { return Name(m.img) }
 
 // CID is the number under which the guest is reached, and comes from, over VSOCK. It is 0 if the machine has no VSOCK
 // device, because this host has none to give or VSock=no.
