@@ -12,8 +12,6 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"os/exec"
-	"path/filepath"
 
 	"github.com/mkosi-go/mkosi/bench/internal/measure"
 )
@@ -35,62 +33,11 @@ func main() {
 }
 
 func run() error {
-	mirror, err := measure.Mirror()
+	theirs, ours, err := measure.Builds{
+		Pairs: *pairs, Binary: *binary, Reference: *reference, Scratch: *scratch, Example: *example,
+	}.Run()
 	if err != nil {
 		return err
 	}
-	dir, err := os.MkdirTemp(*scratch, "mkosi-bench-")
-	if err != nil {
-		return err
-	}
-	defer os.RemoveAll(dir)
-	exe, err := filepath.Abs(*binary)
-	if err != nil {
-		return err
-	}
-	runner, err := filepath.Abs("test/reference")
-	if err != nil {
-		return err
-	}
-	packages := filepath.Join(dir, "packages")
-	if err := os.Mkdir(packages, 0o755); err != nil {
-		return err
-	}
-	args := []string{"--local-mirror", mirror, "--force", "--package-cache-directory", packages}
-	ours := func(work string) *exec.Cmd { return exec.Command(exe, append([]string{"-C", work}, args...)...) }
-	theirs := func(work string) *exec.Cmd {
-		cmd := exec.Command(runner, append([]string{dir, "mkosi", "-C", work, "--workspace-dir", filepath.Dir(work)}, args...)...)
-		cmd.Env = append(os.Environ(), "MKOSI_REFERENCE_ROOT="+*reference)
-		return cmd
-	}
-	var a, b []measure.Cost
-	for i := range *pairs + 1 {
-		fmt.Fprintf(os.Stderr, "pair %d\n", i)
-		t, _, err := measure.OnFresh(dir, *example, theirs)
-		if err != nil {
-			return err
-		}
-		o, _, err := measure.OnFresh(dir, *example, ours)
-		if err != nil {
-			return err
-		}
-		if i > 0 {
-			a, b = append(a, t), append(b, o)
-		}
-	}
-	return report(a, b)
-}
-
-func report(a, b []measure.Cost) error {
-	row := func(name string, get func(measure.Cost) float64) measure.Row {
-		r := measure.Row{Name: name}
-		for i := range a {
-			r.Theirs, r.Ours = append(r.Theirs, get(a[i])), append(r.Ours, get(b[i]))
-		}
-		return r
-	}
-	return measure.Print(os.Stdout, len(a), 2,
-		row("wall, seconds", func(c measure.Cost) float64 { return c.Wall }),
-		row("CPU, seconds", func(c measure.Cost) float64 { return c.CPU }),
-		row("largest process, MiB", func(c measure.Cost) float64 { return c.Peak }))
+	return measure.Print(os.Stdout, *pairs, 2, measure.CostRows(theirs, ours)...)
 }

@@ -12,9 +12,8 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 
 	"github.com/mkosi-go/mkosi/bench/internal/measure"
@@ -28,12 +27,6 @@ var (
 	scratch   = flag.String("scratch", "/var/tmp", "directory for the file systems")
 )
 
-// figures are what one build cost.
-type figures struct {
-	measure.Cost
-	install float64 // seconds
-}
-
 func main() {
 	flag.Parse()
 	if err := run(); err != nil {
@@ -43,64 +36,26 @@ func main() {
 }
 
 func run() error {
-	mirror, err := measure.Mirror()
+	theirs, ours, err := measure.Builds{
+		Pairs: *pairs, Binary: *binary, Reference: *reference, Scratch: *scratch, Example: *example,
+		Options: []string{"--profile", "initrd"}, ReferenceOptions: []string{"--debug-timing"},
+	}.Run()
 	if err != nil {
 		return err
 	}
-	dir, err := os.MkdirTemp(*scratch, "mkosi-bench-")
-	if err != nil {
-		return err
-	}
-	defer os.RemoveAll(dir)
-	exe, err := filepath.Abs(*binary)
-	if err != nil {
-		return err
-	}
-	runner, err := filepath.Abs("test/reference")
-	if err != nil {
-		return err
-	}
-	args := []string{"--local-mirror", mirror, "--profile", "initrd", "--force",
-		"--package-cache-directory", filepath.Join(dir, "packages"), "--cache-directory", filepath.Join(dir, "cache")}
-	ours := func(work string) *exec.Cmd { return exec.Command(exe, append([]string{"-C", work}, args...)...) }
-	theirs := func(work string) *exec.Cmd {
-		cmd := exec.Command(runner, append([]string{dir, "mkosi", "-C", work, "--debug-timing", "--workspace-dir", filepath.Dir(work)}, args...)...)
-		cmd.Env = append(os.Environ(), "MKOSI_REFERENCE_ROOT="+*reference)
-		return cmd
-	}
-	for _, d := range []string{"packages", "cache"} {
-		if err := os.Mkdir(filepath.Join(dir, d), 0o755); err != nil {
-			return err
-		}
-	}
-	var a, b []figures
-	for i := range *pairs + 1 {
-		t, err := build(dir, "reference", theirs)
+	install := measure.Row{Name: "base install, seconds"}
+	for i := range theirs {
+		t, err := installSeconds(theirs[i].Output)
 		if err != nil {
-			return err
+			return fmt.Errorf("reference: %w:\n%s", err, theirs[i].Output)
 		}
-		o, err := build(dir, "this", ours)
+		o, err := installSeconds(ours[i].Output)
 		if err != nil {
-			return err
+			return fmt.Errorf("this: %w:\n%s", err, ours[i].Output)
 		}
-		if i > 0 {
-			a, b = append(a, t), append(b, o)
-		}
+		install.Theirs, install.Ours = append(install.Theirs, t), append(install.Ours, o)
 	}
-	return report(a, b)
-}
-
-// build builds the example on a new file system, and measures.
-func build(dir, name string, command func(work string) *exec.Cmd) (f figures, err error) {
-	fmt.Fprintf(os.Stderr, "building with %s\n", name)
-	var out string
-	if f.Cost, out, err = measure.OnFresh(dir, *example, command); err != nil {
-		return f, err
-	}
-	if f.install, err = installSeconds(out); err != nil {
-		return f, fmt.Errorf("%s: %w:\n%s", name, err, out)
-	}
-	return f, nil
+	return measure.Print(os.Stdout, *pairs, 2, slices.Insert(measure.CostRows(theirs, ours), 2, install)...)
 }
 
 // What the two say when the base image's packages are installed.
@@ -116,19 +71,4 @@ func installSeconds(log string) (float64, error) {
 		}
 	}
 	return 0, fmt.Errorf("no line tells how long the base image's packages took")
-}
-
-func report(a, b []figures) error {
-	row := func(name string, get func(figures) float64) measure.Row {
-		r := measure.Row{Name: name}
-		for i := range a {
-			r.Theirs, r.Ours = append(r.Theirs, get(a[i])), append(r.Ours, get(b[i]))
-		}
-		return r
-	}
-	return measure.Print(os.Stdout, len(a), 2,
-		row("wall, seconds", func(f figures) float64 { return f.Wall }),
-		row("CPU, seconds", func(f figures) float64 { return f.CPU }),
-		row("base install, seconds", func(f figures) float64 { return f.install }),
-		row("largest process, MiB", func(f figures) float64 { return f.Peak }))
 }
