@@ -277,6 +277,7 @@ func FuzzReply(f *testing.F) {
 		fuzztest.Bound{Base: 1 << 20, PerByte: 1024}.Check(t, len(data), func() {
 			empty := io.NopCloser(strings.NewReader(""))
 			c := New(Ports{Control: readOnly{bytes.NewReader(data)}, Output: empty, Error: empty}, rand.Reader)
+			defer awaitReaders(t, c)
 			state, err := c.Boot(t.Context(), func(string) {})
 			if err == nil && state == "" {
 				t.Error("booted into nothing")
@@ -286,6 +287,18 @@ func FuzzReply(f *testing.F) {
 			}
 		})
 	})
+}
+
+// awaitReaders closes a client and waits for the goroutines that read its ports: what they allocate later would be
+// counted as the cost of another input.
+func awaitReaders(t *testing.T, c *Client) {
+	if err := c.Close(); err != nil {
+		t.Error(err)
+	}
+	<-c.output.closed
+	<-c.error.closed
+	for range c.replies {
+	}
 }
 
 // readOnly is a guest that does not care what it is asked.

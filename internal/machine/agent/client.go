@@ -234,12 +234,8 @@ func (c *Client) do(ctx context.Context, request, name string, limit time.Durati
 		return Exit{}, err
 	}
 	for i, s := range []*stream{c.output, c.error} {
-		select {
-		case <-ended[i]:
-		case <-s.closed:
-			return Exit{}, ErrLost
-		case <-ctx.Done():
-			return Exit{}, context.Cause(ctx)
+		if err := s.await(ctx, ended[i]); err != nil {
+			return Exit{}, err
 		}
 	}
 	return exit, nil

@@ -2,6 +2,7 @@ package agent
 
 import (
 	"bytes"
+	"context"
 	"io"
 	"sync"
 )
@@ -44,6 +45,24 @@ func (s *stream) expect(mark []byte, to io.Writer) (done <-chan struct{}) {
 	defer s.mu.Unlock()
 	s.to, s.mark, s.held, s.err, s.done = to, mark, nil, nil, make(chan struct{})
 	return s.done
+}
+
+// await waits until the mark has come, which done says.
+func (s *stream) await(ctx context.Context, done <-chan struct{}) error {
+	select {
+	case <-done:
+		return nil
+	case <-s.closed:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	// The mark may have been the last that came.
+	select {
+	case <-done:
+		return nil
+	default:
+		return ErrLost
+	}
 }
 
 // end takes the writer away, and returns what went wrong with it.
