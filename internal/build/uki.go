@@ -10,7 +10,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"unicode"
 
 	"github.com/mkosi-go/mkosi/internal/config"
 	"github.com/mkosi-go/mkosi/internal/efi/pcr"
@@ -169,7 +168,7 @@ func profileText(fields map[string]string) string {
 	var b strings.Builder
 	write := func(key string) {
 		value := fields[key]
-		if strings.ContainsFunc(value, unicode.IsSpace) {
+		if strings.ContainsFunc(value, isSpecial) {
 			value = quote(value)
 		}
 		fmt.Fprintf(&b, "%s=%s\n", key, value)
@@ -183,6 +182,12 @@ func profileText(fields map[string]string) string {
 		}
 	}
 	return b.String()
+}
+
+// isSpecial reports whether a value with the character has to be in quotes, as the reference has it.
+func isSpecial(r rune) bool {
+	plain := 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || strings.ContainsRune("@%+=:,./-_", r)
+	return !plain
 }
 
 // commandLine is the text of a section with a command line. It ends in a zero byte, as the reference has it.
