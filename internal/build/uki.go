@@ -222,20 +222,26 @@ func wantsPCRSignature(img *config.Image) bool {
 	return true
 }
 
+// errNoPCRCertificate is about policies that are to be signed elsewhere: they name the key.
+var errNoPCRCertificate = errors.New("SplitArtifacts=pcrs needs a SignExpectedPcrCertificate= of the key that policies will be signed with")
+
 // policies says which policies for PCR values a unified kernel image gets, nil for none.
 func (m *image) policies(ctx context.Context) (*pcr.Options, error) {
 	sign, split := wantsPCRSignature(m.Image), slices.Contains(m.SplitArtifacts, config.ArtifactPCRs)
 	if !sign && !split {
 		return nil, nil
 	}
-	bank, err := pcr.ParseBank("sha256")
-	if err != nil {
-		return nil, err
-	}
-	o := &pcr.Options{Banks: []pcr.Bank{bank}, Initrd: m.SignInitrdPCRs != config.Disabled}
+	o := &pcr.Options{Banks: pcr.Banks(), Initrd: m.SignInitrdPCRs != config.Disabled}
 	if sign {
-		o.Key, err = m.pcrKey(ctx)
+		if split {
+			m.b.UI.Warnf(m.Image.Image, "SplitArtifacts=pcrs writes nothing: the policies are signed here, see SignExpectedPcr=")
+		}
+		key, err := m.pcrKey(ctx)
+		o.Key = key
 		return o, err
+	}
+	if m.SignExpectedPcrCertificate == "" {
+		return nil, errNoPCRCertificate
 	}
 	cert, err := m.pcrCertificate(ctx)
 	if err != nil {
