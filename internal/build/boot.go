@@ -18,6 +18,7 @@ import (
 	"github.com/mkosi-go/mkosi/internal/disk/repart"
 	"github.com/mkosi-go/mkosi/internal/kernel"
 	"github.com/mkosi-go/mkosi/internal/output"
+	"github.com/mkosi-go/mkosi/internal/tree"
 )
 
 // An image is made bootable in two steps. Boot loaders go into the tree before the system's own tools see it. Kernels
@@ -268,23 +269,22 @@ func (m *image) createUKI(ctx context.Context, name string, parts ukiParts) (fil
 	if m.Format == config.FormatUKI || m.Format == config.FormatAddon || m.startsUKI() {
 		dir, name = m.work, "image.efi"
 	}
-	root, err := os.OpenRoot(dir)
+	// The directory may be behind links.
+	root, err := makeDirIn(dir, path.Dir(name))
 	if err != nil {
-		return "", nil, err
-	}
-	defer root.Close()
-	if err := root.MkdirAll(path.Dir(name), 0o755); err != nil {
 		return "", nil, fmt.Errorf("creating /%s in the image: %w", path.Dir(name), err)
 	}
-	if err := root.RemoveAll(name); err != nil {
+	defer root.Close()
+	base := path.Base(name)
+	if err := root.RemoveAll(base); err != nil {
 		return "", nil, fmt.Errorf("replacing /%s in the image: %w", name, err)
 	}
-	out, err := root.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o755)
+	out, err := root.OpenFile(base, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o755)
 	if err != nil {
 		return "", nil, fmt.Errorf("creating /%s in the image: %w", name, err)
 	}
 	policies, err = m.writeUKI(ctx, out, parts)
-	return filepath.Join(dir, name), policies, errors.Join(err, out.Close())
+	return filepath.Join(root.Name(), base), policies, errors.Join(err, out.Close())
 }
 
 // signKernel signs the copy of the kernel of a unified kernel image with SecureBoot=yes: firmware checks it once more when
@@ -383,12 +383,12 @@ func findPartition(partitions []disk.Partition, role repart.Role) *disk.Partitio
 // tries is how often an image is tried to boot before it counts as bad, "" if nothing says; see the automatic boot
 // assessment of systemd.
 func (m *image) tries() string {
-	root, err := os.OpenRoot(m.root)
+	root, err := os.Open(m.root)
 	if err != nil {
 		return ""
 	}
 	defer root.Close()
-	b, err := readFileLimited(root, "etc/kernel/tries", 4096)
+	b, err := tree.ReadFileIn(int(root.Fd()), "etc/kernel/tries", 4096)
 	if err != nil {
 		return ""
 	}

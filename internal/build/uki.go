@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path"
 	"path/filepath"
@@ -15,6 +16,7 @@ import (
 	"github.com/mkosi-go/mkosi/internal/efi/pcr"
 	"github.com/mkosi-go/mkosi/internal/efi/uki"
 	"github.com/mkosi-go/mkosi/internal/kernel"
+	"github.com/mkosi-go/mkosi/internal/tree"
 )
 
 // stubDir holds the stubs of unified kernel images in a tree, see systemd-stub(7).
@@ -51,9 +53,9 @@ func (o *openFiles) open(name string) (*io.SectionReader, error) {
 	return o.section(f)
 }
 
-// openIn opens a file of a tree.
-func (o *openFiles) openIn(root *os.Root, name string) (*io.SectionReader, error) {
-	f, err := openRegular(root, name)
+// openIn opens a file of a tree, in which links lead no further up than its root.
+func (o *openFiles) openIn(root *os.File, name string) (*io.SectionReader, error) {
+	f, err := tree.OpenRegularIn(int(root.Fd()), name)
 	if err != nil {
 		return nil, err
 	}
@@ -72,7 +74,7 @@ func (o *openFiles) section(f *os.File) (*io.SectionReader, error) {
 // writeUKI assembles a unified kernel image, or an addon, in an empty file, and signs it with SecureBoot=yes. It returns the
 // policies that are to be signed elsewhere, as JSON, if that is wanted.
 func (m *image) writeUKI(ctx context.Context, out *os.File, p ukiParts) (policies []byte, err error) {
-	root, err := os.OpenRoot(m.root)
+	root, err := os.Open(m.root)
 	if err != nil {
 		return nil, err
 	}
@@ -99,7 +101,7 @@ func (m *image) writeUKI(ctx context.Context, out *os.File, p ukiParts) (policie
 	return []byte(result.Policies.Text()), nil
 }
 
-func (m *image) ukiOptions(ctx context.Context, root *os.Root, files *openFiles, p ukiParts) (o uki.Options, err error) {
+func (m *image) ukiOptions(ctx context.Context, root *os.File, files *openFiles, p ukiParts) (o uki.Options, err error) {
 	if o.Stub, err = files.open(p.stub); err != nil {
 		return o, fmt.Errorf("opening the stub: %w", err)
 	}
@@ -128,7 +130,7 @@ func (m *image) ukiOptions(ctx context.Context, root *os.Root, files *openFiles,
 		}
 	}
 	if m.Splash != "" {
-		if base.Splash, err = files.openIn(root, strings.TrimPrefix(m.Splash, "/")); err != nil {
+		if base.Splash, err = files.openIn(root, m.Splash); err != nil {
 			return o, fmt.Errorf("opening Splash=%s in the image: %w", m.Splash, err)
 		}
 	}
@@ -141,7 +143,7 @@ func (m *image) ukiOptions(ctx context.Context, root *os.Root, files *openFiles,
 }
 
 // addDevicetrees adds devicetrees to the sections: one by itself is for every machine, of several that is taken which fits.
-func addDevicetrees(root *os.Root, files *openFiles, s *uki.Sections, names []string) error {
+func addDevicetrees(root *os.File, files *openFiles, s *uki.Sections, names []string) error {
 	for _, name := range names {
 		r, err := files.openIn(root, name)
 		if err != nil {
@@ -200,10 +202,10 @@ func commandLine(words []string) string {
 }
 
 // osReleaseText returns the os-release(5) file of a tree.
-func osReleaseText(root *os.Root) (string, error) {
+func osReleaseText(root *os.File) (string, error) {
 	for _, name := range []string{"usr/lib/os-release", "etc/os-release"} {
-		if exists(root, name) {
-			b, err := readFileLimited(root, name, 1<<20)
+		b, err := tree.ReadFileIn(int(root.Fd()), name, 1<<20)
+		if !errors.Is(err, fs.ErrNotExist) {
 			return string(b), err
 		}
 	}
