@@ -211,7 +211,7 @@ func (b *bootFiles) installUKIs(ctx context.Context) (entries []bootloader.Entry
 			kernel: &k, kernelFile: files.Kernel, stub: b.stub, initrds: files.Initrds, microcode: b.microcode,
 			cmdline: b.cmdline,
 		}
-		if parts.trees, err = kernel.Devicetrees(ctx, b.root, k, b.Devicetrees); err != nil {
+		if parts.trees, err = b.devicetrees(ctx, k); err != nil {
 			return nil, err
 		}
 		name := b.ukiPath(k, b.token, b.hash, b.tries())
@@ -243,15 +243,13 @@ func (b *bootFiles) installKernels(ctx context.Context) ([]bootloader.Entry, err
 	var list []bootloader.Kernel
 	for i, k := range b.kernels {
 		l := bootloader.Kernel{Version: k.Version, Image: k.Image, Options: strings.Join(b.cmdline, " ")}
-		trees, err := kernel.Devicetrees(ctx, b.root, k, b.Devicetrees)
-		if err != nil {
-			return nil, err
-		}
+		trees, err := b.devicetrees(ctx, k)
 		switch {
-		case len(b.Devicetrees) == 0:
+		case err != nil:
+			return nil, err
 		case len(trees) == 1:
 			l.Devicetree, l.DevicetreeName = trees[0], path.Base(trees[0])
-		default:
+		case len(trees) > 1:
 			return nil, fmt.Errorf("a boot loader entry of type 1 has one devicetree, and Devicetrees= matches %d of kernel %s", len(trees), k.Version)
 		}
 		for _, name := range b.files[i].Initrds[b.shared:] {
@@ -260,6 +258,18 @@ func (b *bootFiles) installKernels(ctx context.Context) ([]bootloader.Entry, err
 		list = append(list, l)
 	}
 	return bootloader.InstallKernels(ctx, b.bootOptions(), shared, list)
+}
+
+// devicetrees returns the paths in the tree of a kernel's devicetrees, none unless Devicetrees= asks for any.
+func (m *image) devicetrees(ctx context.Context, k kernel.Kernel) ([]string, error) {
+	if len(m.Devicetrees) == 0 {
+		return nil, nil
+	}
+	trees, err := kernel.Devicetrees(ctx, m.root, k, m.Devicetrees)
+	if err == nil && len(trees) == 0 {
+		err = fmt.Errorf("kernel %s has no devicetree that Devicetrees=%s matches", k.Version, strings.Join(m.Devicetrees, ","))
+	}
+	return trees, err
 }
 
 // createUKI makes a unified kernel image or an addon: at name in the tree, or outside of it where it is the output. It

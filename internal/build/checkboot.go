@@ -28,6 +28,9 @@ func checkBoot(cfg *config.Config, img *config.Image, earlier []*Job, add func(h
 	if img.SignExpectedPcrCertificate == "" && slices.Contains(img.SplitArtifacts, config.ArtifactPCRs) && !wantsPCRSignature(img) && makesUKI(img) {
 		add("make one with mkosi genkey", "%w", errNoPCRCertificate)
 	}
+	if err := kernel.CheckDevicetrees(img.Devicetrees); err != nil {
+		add("", "%w", err)
+	}
 	if img.Bootable == config.Enabled && img.Architecture.EFI() == "" && img.Bootloader != config.BootloaderNone {
 		add("set Bootloader=none", "there is no UEFI firmware for Architecture=%s", img.Architecture)
 	}

@@ -46,8 +46,21 @@ func openRegular(root *os.Root, name string) (*os.File, error) {
 	return f, nil
 }
 
-// makeDirIn makes a directory of the tree at root, with its parents, unless it exists, and opens it. Links are resolved as
-// a process would that is chrooted to the tree.
+// openDirIn opens a directory of the tree at root, with links resolved as a process would that is chrooted to it.
+func openDirIn(root, name string) (*os.Root, error) {
+	top, err := os.Open(root)
+	if err != nil {
+		return nil, err
+	}
+	defer top.Close()
+	fd, err := tree.OpenIn(int(top.Fd()), name, unix.O_PATH|unix.O_DIRECTORY)
+	if err != nil {
+		return nil, &fs.PathError{Op: "open", Path: name, Err: err}
+	}
+	return openDirFD(fd)
+}
+
+// makeDirIn is openDirIn for a directory that is made, with its parents, unless it exists.
 func makeDirIn(root, name string) (*os.Root, error) {
 	top, err := os.Open(root)
 	if err != nil {

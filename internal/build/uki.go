@@ -19,8 +19,12 @@ import (
 	"github.com/mkosi-go/mkosi/internal/tree"
 )
 
-// stubDir holds the stubs of unified kernel images in a tree, see systemd-stub(7).
-const stubDir = "usr/lib/systemd/boot/efi"
+const (
+	// stubDir holds the stubs of unified kernel images in a tree, see systemd-stub(7).
+	stubDir = "usr/lib/systemd/boot/efi"
+	// hardwareDir holds descriptions of machines, in a directory for each architecture, see HWIDs= of ukify(1).
+	hardwareDir = "usr/lib/systemd/boot/hwids"
+)
 
 // ukiParts is what a unified kernel image is made of, but for what the settings say.
 type ukiParts struct {
@@ -114,8 +118,8 @@ func (m *image) ukiOptions(ctx context.Context, root *os.File, files *openFiles,
 		}
 		base.Initrds = append(base.Initrds, r)
 	}
-	if p.kernel == nil {
-		return o, nil
+	if base.HardwareIDs, err = hardwareIDs(m.Architecture.EFI(), m.root, "/"); err != nil || p.kernel == nil {
+		return o, err
 	}
 	base.Uname = p.kernel.Version
 	if base.Kernel, err = files.open(p.kernelFile); err != nil {
@@ -144,14 +148,46 @@ func (m *image) ukiOptions(ctx context.Context, root *os.File, files *openFiles,
 
 // addDevicetrees adds devicetrees to the sections: one by itself is for every machine, of several that is taken which fits.
 func addDevicetrees(root *os.File, files *openFiles, s *uki.Sections, names []string) error {
+	var trees []*io.SectionReader
 	for _, name := range names {
 		r, err := files.openIn(root, name)
 		if err != nil {
 			return fmt.Errorf("opening a devicetree: %w", err)
 		}
-		s.DeviceTrees = append(s.DeviceTrees, r)
+		trees = append(trees, r)
+	}
+	if len(trees) == 1 {
+		s.DeviceTree = trees[0]
+	} else {
+		s.DeviceTrees = trees
 	}
 	return nil
+}
+
+// hardwareIDs returns the table with which the stub finds the devicetree for a machine: of the first of several trees that
+// has descriptions of machines, nil without any. In Debian they come with ukify, which is seldom part of an image.
+func hardwareIDs(architecture string, roots ...string) ([]byte, error) {
+	for _, root := range roots {
+		table, err := readHardwareIDs(root, path.Join(hardwareDir, architecture))
+		if !errors.Is(err, fs.ErrNotExist) {
+			return table, err
+		}
+	}
+	return nil, nil
+}
+
+// readHardwareIDs makes a table of the descriptions in a directory of a tree.
+func readHardwareIDs(root, name string) ([]byte, error) {
+	dir, err := openDirIn(root, name)
+	if err != nil {
+		return nil, err
+	}
+	defer dir.Close()
+	table, err := uki.HardwareIDs(dir.FS())
+	if err != nil {
+		return nil, fmt.Errorf("reading /%s: %w", name, err)
+	}
+	return table, nil
 }
 
 // ukiProfiles are those of UnifiedKernelImageProfiles=. Each has the words of the command line before its own.

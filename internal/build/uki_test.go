@@ -33,7 +33,8 @@ func plant(t *testing.T, root string, files map[string]string) {
 	}
 }
 
-// The parts of a unified kernel image are those of the tree, wherever links say they are.
+// The parts of a unified kernel image are those of the tree, wherever links say they are. One devicetree is for every
+// machine, several are to be chosen from.
 func TestUKIOptions(t *testing.T) {
 	m := &image{root: t.TempDir(), Image: &config.Image{Architecture: config.ArchX86_64, Splash: "/usr/share/splash.bmp", SignExpectedPcr: config.Disabled}}
 	plant(t, m.root, map[string]string{
@@ -85,6 +86,7 @@ func TestUKIOptions(t *testing.T) {
 		want  texts
 	}{
 		{nil, texts{OSRelease: "ID=tiny", Splash: "picture"}},
+		{[]string{"usr/lib/one.dtb"}, texts{OSRelease: "ID=tiny", Splash: "picture", Tree: "devicetree"}},
 		{[]string{"usr/lib/one.dtb", "usr/lib/two.dtb"}, texts{OSRelease: "ID=tiny", Splash: "picture", Trees: []string{"devicetree", "devicetree"}}},
 	} {
 		got, err := options(test.trees...)
@@ -100,6 +102,25 @@ func TestUKIOptions(t *testing.T) {
 	}
 	if _, err := options(); err == nil || !strings.Contains(err.Error(), "os-release") {
 		t.Errorf("without an os-release file: %v", err)
+	}
+}
+
+// Descriptions of machines are those of the image, or else of this machine.
+func TestHardwareIDs(t *testing.T) {
+	description := func(name string) string {
+		return `{"type": "devicetree", "name": "` + name + `", "compatible": "x", "hwids": ["5dc05bf4-01f6-4089-b464-a08c47ea9295"]}`
+	}
+	image, machine, none := t.TempDir(), t.TempDir(), t.TempDir()
+	plant(t, image, map[string]string{"usr/lib/systemd/boot/hwids/aa64/a.json": description("theirs"), "usr/lib/systemd/boot/hwids/x64/bad.json": "{}"})
+	plant(t, machine, map[string]string{"usr/lib/systemd/boot/hwids": "-> /etc/hwids", "etc/hwids/aa64/a.json": description("ours"), "etc/hwids/ia32/a.json": description("ours")})
+	for _, test := range []struct{ architecture, want string }{{"aa64", "theirs"}, {"ia32", "ours"}, {"riscv64", ""}} {
+		table, err := hardwareIDs(test.architecture, none, image, machine)
+		if err != nil || !strings.Contains(string(table), test.want) || (table == nil) != (test.want == "") {
+			t.Errorf("%s: %q, %v", test.architecture, table, err)
+		}
+	}
+	if _, err := hardwareIDs("x64", image, machine); err == nil || !strings.Contains(err.Error(), "/usr/lib/systemd/boot/hwids/x64") {
+		t.Errorf("a description of nothing: %v", err)
 	}
 }
 
@@ -125,6 +146,26 @@ func TestCreateUKI(t *testing.T) {
 	}
 }
 
+// Devicetrees that are asked for and not there keep an image from being made.
+func TestDevicetrees(t *testing.T) {
+	m := &image{root: t.TempDir(), Image: &config.Image{}}
+	plant(t, m.root, map[string]string{"usr/lib/modules/6/dtb/a.dtb": "a"})
+	for patterns, want := range map[string]struct {
+		trees int
+		err   string
+	}{
+		"":      {},
+		"a.dtb": {trees: 1},
+		"b.dtb": {err: "kernel 6 has no devicetree that Devicetrees=b.dtb matches"},
+	} {
+		m.Devicetrees = strings.Fields(patterns)
+		trees, err := m.devicetrees(t.Context(), kernel.Kernel{Version: "6"})
+		if len(trees) != want.trees || (err == nil) != (want.err == "") || err != nil && err.Error() != want.err {
+			t.Errorf("%q: %v, %v", patterns, trees, err)
+		}
+	}
+}
+
 func TestPCRPolicies(t *testing.T) {
 	m := &image{Image: &config.Image{SignExpectedPcr: config.Disabled}}
 	if o, err := m.policies(t.Context()); o != nil || err != nil {
@@ -143,12 +184,14 @@ func TestCheckBoot(t *testing.T) {
 		img  config.Image
 		want string
 	}{
-		"nothing":           {config.Image{}, ""},
-		"no certificate":    {config.Image{Bootable: config.Enabled, Bootloader: config.BootloaderNone, SplitArtifacts: pcrs}, errNoPCRCertificate.Error()},
-		"of a UKI":          {config.Image{Format: config.FormatUKI, SplitArtifacts: pcrs}, errNoPCRCertificate.Error()},
-		"no UKI":            {config.Image{Bootable: config.Enabled, Bootloader: config.BootloaderNone, UnifiedKernelImages: config.UKINone, SplitArtifacts: pcrs}, ""},
-		"perhaps no kernel": {config.Image{Bootable: config.Auto, SplitArtifacts: pcrs}, ""},
-		"a certificate":     {config.Image{Format: config.FormatUKI, SplitArtifacts: pcrs, SignExpectedPcrCertificate: "x"}, ""},
+		"nothing":               {config.Image{}, ""},
+		"no certificate":        {config.Image{Bootable: config.Enabled, Bootloader: config.BootloaderNone, SplitArtifacts: pcrs}, errNoPCRCertificate.Error()},
+		"of a UKI":              {config.Image{Format: config.FormatUKI, SplitArtifacts: pcrs}, errNoPCRCertificate.Error()},
+		"no UKI":                {config.Image{Bootable: config.Enabled, Bootloader: config.BootloaderNone, UnifiedKernelImages: config.UKINone, SplitArtifacts: pcrs}, ""},
+		"perhaps no kernel":     {config.Image{Bootable: config.Auto, SplitArtifacts: pcrs}, ""},
+		"a certificate":         {config.Image{Format: config.FormatUKI, SplitArtifacts: pcrs, SignExpectedPcrCertificate: "x"}, ""},
+		"not a devicetree":      {config.Image{Devicetrees: []string{"a", "re:("}}, `reading Devicetrees=: "re:(" is not a regular expression`},
+		"any other devicetrees": {config.Image{Devicetrees: []string{"a(", "re:a"}}, ""},
 	} {
 		var problems []string
 		test.img.SignExpectedPcr = config.Disabled
