@@ -15,7 +15,9 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -316,6 +318,24 @@ func TestOpenSSL(t *testing.T) {
 	}
 	if _, err := (OpenSSL{}).Run(t.Context(), Command{Args: []string{"x"}}); !errors.Is(err, exec.ErrNotFound) {
 		t.Errorf("no program: %v", err)
+	}
+}
+
+// A process that a module for tokens leaves behind has the output open for ever.
+func TestOpenSSLWithDaemon(t *testing.T) {
+	dir := t.TempDir()
+	script := "#!/bin/sh\nsleep 1000 &\necho $!\n"
+	if err := os.WriteFile(filepath.Join(dir, "openssl"), []byte(script), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	o := OpenSSL{Dirs: []string{dir}, Env: os.Environ()}
+	out, err := o.Run(t.Context(), Command{Args: []string{"x"}})
+	daemon, parseErr := strconv.Atoi(strings.TrimSpace(string(out)))
+	if err := errors.Join(err, parseErr); err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Kill(daemon, syscall.SIGKILL); err != nil {
+		t.Errorf("the process that was left behind: %v", err)
 	}
 }
 
