@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto"
 	"crypto/ecdsa"
+	"crypto/ed25519"
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/rsa"
@@ -19,6 +20,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/mkosi-go/mkosi/internal/keys/keystest"
 )
 
 const (
@@ -270,6 +273,28 @@ func TestCheckReference(t *testing.T) {
 	} {
 		if err := r.Check(); err == nil {
 			t.Errorf("%s: accepted", name)
+		}
+	}
+}
+
+// Nothing of an image can be signed with Ed25519.
+func TestLoadRefusesEd25519(t *testing.T) {
+	_, key, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert := keystest.Certificate(t, key, "ed")
+	keyPath, certPath := keystest.Files(t, key, cert)
+	files := Reference{Key: keyPath, Certificate: certPath}
+	_, _, loadErr := Load(t.Context(), files, nil)
+	k := &token{t: t, key: key, cert: pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert.Raw})}
+	_, _, tokenErr := Load(t.Context(), inToken(), k.run)
+	_, certErr := LoadCertificateFrom(t.Context(), inToken().Certificate, inToken().CertificateSource, k.run)
+	for name, err := range map[string]error{
+		"checked": files.Check(), "loaded": loadErr, "in a token": tokenErr, "certificate": files.CheckCertificate(), "certificate in a token": certErr,
+	} {
+		if err == nil || !strings.Contains(err.Error(), "images cannot be signed with Ed25519") {
+			t.Errorf("%s: %v", name, err)
 		}
 	}
 }
