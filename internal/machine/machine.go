@@ -85,11 +85,12 @@ type Machine struct {
 	kvm   bool
 
 	emulator string // path of QEMU or systemd-vmspawn, as the sandbox sees it
+	version  string // of systemd-vmspawn
 	swtpm    tpm    // without programs for a machine without TPM
 	virtiofs string // path of virtiofsd, or ""
 	journal  string // path of systemd-journal-remote, or ""
 
-	cid   uint32   // for VSOCK; 0 without
+	cid   uint32   // for VSOCK; 0 without, or with one that nobody here knows
 	vsock *os.File // the device, while cid is claimed
 
 	registry string // socket of systemd-machined

@@ -72,6 +72,7 @@ func newScene(t *testing.T) *scene {
 		vsock:   func() (*os.File, error) { return nil, unix.ENOENT },
 		claim:   func(*os.File, uint32) error { return nil },
 		ioUring: func() bool { return true },
+		vmspawn: func(tools, string) (string, error) { return "262", nil },
 	}
 	return s
 }
