@@ -241,5 +241,5 @@ func (m *Machine) addDisk(a *arguments, r *resources) {
 	if strings.HasPrefix(device, "scsi-") {
 		a.add("-device", "virtio-scsi-pci,id=mkosi")
 	}
-	a.add("-blockdev", r.disk.blockdev(r.ioUring), "-device", device+",drive=mkosi,bootindex=1")
+	a.add("-blockdev", r.disk.blockdev(r.ioUring), "-device", device+",drive="+diskNode+",bootindex=1")
 }

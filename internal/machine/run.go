@@ -242,7 +242,7 @@ func (r *running) runQEMU() error {
 
 // greet waits until the machine runs, which it does not if QEMU ends before.
 func (r *running) greet(conn net.Conn) {
-	client, err := qmp.Connect(conn)
+	client, err := qmp.Connect(conn, r.told)
 	if err != nil {
 		return // QEMU says why
 	}

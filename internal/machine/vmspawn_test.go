@@ -56,7 +56,9 @@ func TestVmspawnVersions(t *testing.T) {
 		"a throw-away copy":            {"257.9", func(s *scene) { s.img.Ephemeral = true }, "Ephemeral=yes needs the systemd-vmspawn of systemd 260"},
 		"another disk":                 {"260", func(s *scene) { s.img.DiskType = config.DiskNVMe }, "DiskType=nvme needs the systemd-vmspawn of systemd 261"},
 		"variables":                    {"261~rc1", func(s *scene) { s.img.FirmwareVariables = "microsoft" }, "FirmwareVariables= needs the systemd-vmspawn of systemd 261"},
-		"all of it":                    {"261", func(s *scene) { s.img.Ephemeral, s.img.DiskType, s.img.FirmwareVariables = true, config.DiskNVMe, "microsoft" }, ""},
+		"all of it": {"261", func(s *scene) {
+			s.img.Ephemeral, s.img.DiskType, s.img.FirmwareVariables = true, config.DiskNVMe, "microsoft"
+		}, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newScene(t)
@@ -99,10 +101,12 @@ func TestVmspawnIsFoundByItsNumber(t *testing.T) {
 		change func(s *scene)
 		want   uint32
 	}{
-		"set":           {func(s *scene) { s.img.VSockCID = 77 }, 77},
-		"not set":       {func(*scene) {}, 0},
-		"switched off":  {func(s *scene) { s.img.VSockCID, s.img.VSock = 77, config.Disabled }, 0},
-		"not this host": {func(s *scene) { s.img.VSockCID, s.probes.vsock = 77, func() (*os.File, error) { return nil, os.ErrNotExist } }, 0},
+		"set":          {func(s *scene) { s.img.VSockCID = 77 }, 77},
+		"not set":      {func(*scene) {}, 0},
+		"switched off": {func(s *scene) { s.img.VSockCID, s.img.VSock = 77, config.Disabled }, 0},
+		"not this host": {func(s *scene) {
+			s.img.VSockCID, s.probes.vsock = 77, func() (*os.File, error) { return nil, os.ErrNotExist }
+		}, 0},
 	} {
 		s := newScene(t)
 		s.img.VirtualMachineMonitor = config.MonitorVmspawn
