@@ -119,7 +119,7 @@ func (m *Machine) addNetwork(a *arguments) {
 	case config.NetworkUser:
 		card := "user,model=" + m.board.network
 		for _, f := range m.forwards {
-			card += fmt.Sprintf(",hostfwd=tcp:127.0.0.1:%d-:%d", f.Host, f.Guest)
+			card += fmt.Sprintf(",hostfwd=tcp:127.0.0.1:%d-:%d", f.host, f.guest)
 		}
 		a.add("-nic", card)
 	case config.NetworkInterface:

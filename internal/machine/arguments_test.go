@@ -98,9 +98,7 @@ func TestArguments(t *testing.T) {
 			m := s.plan()
 			if name == "default" {
 				m.AddPort(Port{Name: "a.port"})
-				if err := m.AddForward(Forward{Host: 2222, Guest: 22}); err != nil {
-					t.Error(err)
-				}
+				m.forwards = []forward{{host: 2222, guest: 22}}
 			}
 			got := s.arguments(m)
 			want, err := os.ReadFile(filepath.Join("testdata", name+".txt"))

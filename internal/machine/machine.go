@@ -67,11 +67,6 @@ type Port struct {
 	Serve func(conn net.Conn)
 }
 
-// Forward is a TCP port of 127.0.0.1 that leads to one of the guest. It needs RuntimeNetwork=user.
-type Forward struct {
-	Host, Guest uint16
-}
-
 // Machine is a machine that can be run, once.
 type Machine struct {
 	img    *config.Image
@@ -99,7 +94,7 @@ type Machine struct {
 	credentials map[string]string
 	shares      []share
 	ports       []Port
-	forwards    []Forward
+	forwards    []forward
 	receiver    *notify.Receiver
 	listener    notify.Listener // for the receiver, with VSOCK
 
@@ -197,18 +192,6 @@ func (m *Machine) AddCredential(name, value string) {
 
 // AddPort gives the guest a port of its virtual serial bus.
 func (m *Machine) AddPort(p Port) { m.ports = append(m.ports, p) }
-
-// AddForward has a port of this host lead to one of the guest. It fails unless the guest has a network for that.
-func (m *Machine) AddForward(f Forward) error {
-	if m.vmspawn() {
-		return errors.New("systemd-vmspawn cannot forward a port to the guest")
-	}
-	if m.img.RuntimeNetwork != config.NetworkUser {
-		return errors.New("forwarding a port to the guest needs RuntimeNetwork=user")
-	}
-	m.forwards = append(m.forwards, f)
-	return nil
-}
 
 // hintError is an error with what to do about it.
 type hintError struct {

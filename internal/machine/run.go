@@ -70,6 +70,9 @@ func (r *running) prepare() error {
 	if err != nil {
 		return err
 	}
+	for _, f := range r.m.forwards {
+		r.onEnd(f.held.Close)
+	}
 	r.onEnd(staging.Close)
 	r.dir = staging.Dir()
 	if m := r.m; m.listener != nil {
