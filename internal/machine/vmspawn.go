@@ -90,10 +90,15 @@ func (m *Machine) refuseForOldVmspawn() error {
 	return errors.Join(problems...)
 }
 
+// hasFixedCID reports whether the settings say which connection identifier the guest has.
+func hasFixedCID(img *config.Image) bool {
+	return img.VSockCID >= firstCID && img.VSock != config.Disabled
+}
+
 // planFixedCID has mkosi ssh find a guest whose connection identifier is set and that will have it: what
 // systemd-vmspawn chooses by itself, it does not tell.
 func (m *Machine) planFixedCID() {
-	if m.img.VSockCID < firstCID || m.img.VSock == config.Disabled {
+	if !hasFixedCID(m.img) {
 		return
 	}
 	if device, err := m.probes.vsock(); err == nil {
