@@ -3,6 +3,7 @@ package cli
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/mkosi-go/mkosi/internal/config"
@@ -54,12 +55,11 @@ func offerSSH(img *config.Image, m *machine.Machine) ([]uint16, error) {
 	if err != nil {
 		return nil, err
 	}
-	for name, value := range credentials {
+	maps.DeleteFunc(credentials, func(name, _ string) bool {
 		// What the user passes has the last word.
-		if !slices.ContainsFunc(img.Credentials, func(c config.Credential) bool { return c.Name == name }) {
-			m.AddCredential(name, value)
-		}
-	}
+		return slices.ContainsFunc(img.Credentials, func(c config.Credential) bool { return c.Name == name })
+	})
+	m.OfferCredentials("key that mkosi ssh logs in with", credentials)
 	if !network {
 		return nil, nil
 	}

@@ -84,11 +84,14 @@ func timezone(path string) string {
 	return zone
 }
 
-// passCredentials hands the credentials to QEMU, or to systemd-vmspawn, in files without a name, so that they are neither
+// passCredentials hands the credentials that are not on the kernel command line to QEMU, or to systemd-vmspawn, in files without a name, so that they are neither
 // on a disk nor among the arguments of a process.
 func (r *running) passCredentials() error {
 	m := r.m
 	for _, name := range slices.Sorted(maps.Keys(m.credentials)) {
+		if m.onCommandLine(name) {
+			continue
+		}
 		data := []byte(m.credentials[name])
 		if m.usesSMBIOS() && !m.vmspawn() { // which makes such a string itself
 			data = []byte("io.systemd.credential.binary:" + name + "=" + base64.StdEncoding.EncodeToString(data))

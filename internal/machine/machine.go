@@ -92,6 +92,7 @@ type Machine struct {
 	register bool
 
 	credentials map[string]string
+	offers      []offer // those of them that it can do without
 	shares      []share
 	ports       []Port
 	forwards    []forward

@@ -142,3 +142,18 @@ func (c *Client) Close() error {
 	}()
 	return err
 }
+
+// Begin hands a kernel command line to a QEMU that was started with --preconfig, and so has not made its machine yet, and
+// has it do that. So the line is not among the arguments of a process, which everybody can read. It fails as
+// [Client.Call] does.
+func (c *Client) Begin(commandLine string) error {
+	set := struct {
+		Path     string `json:"path"`
+		Property string `json:"property"`
+		Value    string `json:"value"`
+	}{"/machine", "append", commandLine}
+	if err := c.Call("qom-set", set, nil); err != nil {
+		return err
+	}
+	return c.Execute("x-exit-preconfig")
+}
