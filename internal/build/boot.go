@@ -301,23 +301,22 @@ func (m *image) createUKI(ctx context.Context, name string, parts ukiParts) (fil
 	if m.Format == config.FormatUKI || m.Format == config.FormatAddon || m.startsUKI() {
 		dir, name = m.work, "image.efi"
 	}
-	root, err := os.OpenRoot(dir)
+	// The directory may be behind links.
+	root, err := makeDirIn(dir, path.Dir(name))
 	if err != nil {
-		return "", nil, err
-	}
-	defer root.Close()
-	if err := root.MkdirAll(path.Dir(name), 0o755); err != nil {
 		return "", nil, fmt.Errorf("creating /%s in the image: %w", path.Dir(name), err)
 	}
-	if err := root.RemoveAll(name); err != nil {
+	defer root.Close()
+	base := path.Base(name)
+	if err := root.RemoveAll(base); err != nil {
 		return "", nil, fmt.Errorf("replacing /%s in the image: %w", name, err)
 	}
-	out, err := root.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o755)
+	out, err := root.OpenFile(base, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o755)
 	if err != nil {
 		return "", nil, fmt.Errorf("creating /%s in the image: %w", name, err)
 	}
 	policies, err = m.writeUKI(ctx, out, parts)
-	return filepath.Join(dir, name), policies, errors.Join(err, out.Close())
+	return filepath.Join(root.Name(), base), policies, errors.Join(err, out.Close())
 }
 
 // artifacts returns the files that scripts have left in a directory of $ARTIFACTDIR, sorted.
@@ -358,6 +357,9 @@ func (m *image) findStub() (string, error) {
 }
 
 func (m *image) missingStub() error {
+	if m.Architecture.EFI() == "" {
+		return &bootloader.Missing{What: "stub for unified kernel images", Hint: "there is no UEFI firmware for Architecture=" + string(m.Architecture)}
+	}
 	return &bootloader.Missing{What: "stub for unified kernel images", Tried: []string{path.Join(stubDir, m.stubName())},
 		Hint: "add the package with the stubs of systemd to Packages=, systemd-boot-efi in Debian"}
 }
