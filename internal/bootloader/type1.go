@@ -74,7 +74,14 @@ func InstallKernels(ctx context.Context, o Options, shared []Initrd, kernels []K
 		}
 	}
 	var entries []Entry
+	seen := map[string]string{}
 	for _, k := range kernels {
+		// File names on a boot partition do not differ by case alone.
+		folded := strings.ToLower(k.Version)
+		if other, ok := seen[folded]; ok {
+			return nil, fmt.Errorf("the kernels %s and %s would have the same name on the boot partition: remove one", other, k.Version)
+		}
+		seen[folded] = k.Version
 		e, err := o.installKernel(ctx, i, token, k)
 		if err != nil {
 			return nil, fmt.Errorf("installing the kernel %s: %w", k.Version, err)

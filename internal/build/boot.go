@@ -224,17 +224,20 @@ func (b *bootFiles) installUKIs(ctx context.Context) (entries []bootloader.Entry
 	}
 	for i, k := range b.kernels {
 		files, name := b.files[i], names[i]
-		if usesPrebuilt(b.Image) {
-			err = bootloader.CopyUKI(ctx, b.root, files.UKI, name)
-		} else {
-			err = b.makeUKI(ctx, k, files, name)
-		}
-		if err != nil {
-			return nil, err
+		prebuilt := usesPrebuilt(b.Image)
+		if !prebuilt {
+			if err := b.makeUKI(ctx, k, files, name); err != nil {
+				return nil, err
+			}
 		}
 		if b.startsUKI() && b.Format != config.FormatUKI {
 			// It is signed already.
 			return nil, bootloader.InstallUKI(ctx, b.bootOptions(), files.UKI)
+		}
+		if prebuilt {
+			if err := bootloader.CopyUKI(ctx, b.root, files.UKI, name); err != nil {
+				return nil, err
+			}
 		}
 		entries = append(entries, bootloader.Entry{ID: strings.TrimSuffix(path.Base(name), ".efi"), UKI: strings.TrimPrefix(name, "boot")})
 	}
