@@ -58,9 +58,7 @@ func (m *image) removeModules(ctx context.Context) (versions []string, err error
 	}
 	err = m.step("removing kernel modules and firmware", func() error {
 		filtered, err := kernel.FilterTree(ctx, m.root, settings)
-		for _, text := range filtered.Missing {
-			m.b.UI.Debugf(m.Image.Image, "%s", text)
-		}
+		m.tellOfModules(filtered.Missing, filtered.Broken)
 		versions = filtered.Versions
 		return err
 	})
@@ -115,6 +113,20 @@ func loadedModules() ([]string, error) {
 	return kernel.LoadedModules(string(b)), nil
 }
 
+// tellOfModules tells of modules that are not there, which is common, and of files that are none, which is not.
+func (m *image) tellOfModules(missing, broken []string) {
+	for _, text := range slices.Concat(missing, broken) {
+		m.b.UI.Debugf(m.Image.Image, "%s", text)
+	}
+	if len(broken) > 0 {
+		text := broken[0]
+		if more := len(broken) - 1; more > 0 {
+			text += fmt.Sprintf(", and %d more", more)
+		}
+		m.b.UI.Warnf(m.Image.Image, "what a kernel module needs is not known where it cannot be read: %s", text)
+	}
+}
+
 // modulesInitrd writes the initrd with a kernel's modules and returns its path.
 func (m *image) modulesInitrd(ctx context.Context, k kernel.Kernel) (file string, err error) {
 	file = filepath.Join(m.work, "kernel-modules-"+k.Version+".initrd")
@@ -127,9 +139,7 @@ func (m *image) modulesInitrd(ctx context.Context, k kernel.Kernel) (file string
 		if err != nil {
 			return err
 		}
-		for _, text := range selection.Missing {
-			m.b.UI.Debugf(m.Image.Image, "%s", text)
-		}
+		m.tellOfModules(selection.Missing, selection.Broken)
 		return writeCompressed(file, func(w io.Writer) error {
 			return kernel.WriteModulesInitrd(ctx, w, m.root, k, selection, m.epoch())
 		})
