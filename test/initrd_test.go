@@ -26,7 +26,7 @@ var initrdFiles = map[string][]string{
 	"nfs":      {"usr/sbin/mount.nfs", "usr/sbin/mount.nfs4"},
 	"pkcs11":   {"usr/bin/p11-kit", "usr/lib/x86_64-linux-gnu/libp11-kit.so.0", "usr/lib/x86_64-linux-gnu/cryptsetup/libcryptsetup-token-systemd-pkcs11.so"},
 	"plymouth": {"usr/sbin/plymouthd", "usr/share/plymouth/plymouthd.defaults", "usr/lib/systemd/system/plymouth-start.service", "usr/share/plymouth/themes/spinner/spinner.plymouth"},
-	"raid":     {"usr/sbin/mdadm", "usr/lib/udev/rules.d/64-md-raid-assembly.rules", "etc/mdadm.conf.d/50-mkosi-initrd.conf", "etc/mdadm/mdadm.conf.d/50-mkosi-initrd.conf"},
+	"raid":     {"usr/sbin/mdadm", "usr/lib/udev/rules.d/64-md-raid-assembly.rules", "etc/mdadm.conf.d/50-mkosi-initrd.conf", "etc/mdadm/mdadm.conf.d/50-mkosi-initrd.conf", "usr/lib/udev/rules.d/10-mkosi-initrd-raid.rules"},
 }
 
 // The default initrd has what each of its profiles is for, takes mkosi.initrd.conf into account, and comes out of the cache
