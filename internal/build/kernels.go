@@ -93,7 +93,7 @@ func (m *image) moduleSettings() (kernel.Settings, error) {
 		Firmware:        m.FirmwareFiles,
 		FirmwareExclude: m.FirmwareExclude,
 		Default:         defaults,
-		Loaded:          loadedModules,
+		Loaded:          func() ([]string, error) { return loadedModules("/proc/modules") },
 	}, err
 }
 
@@ -104,9 +104,10 @@ func (m *image) initrdModuleSettings() (kernel.Settings, error) {
 	return s, err
 }
 
-// loadedModules are the modules that are loaded on this machine.
-func loadedModules() ([]string, error) {
-	b, err := os.ReadFile("/proc/modules")
+// loadedModules are the modules that are loaded on this machine, by the file in which the Linux kernel lists them. One that is
+// built without modules has no such file.
+func loadedModules(file string) ([]string, error) {
+	b, err := os.ReadFile(file)
 	if err != nil {
 		return nil, fmt.Errorf("finding the modules that are loaded on this machine: %w", err)
 	}
