@@ -86,12 +86,13 @@ func SystemdVersion(ctx context.Context) string {
 	if err != nil {
 		return ""
 	}
-	return parseSystemdVersion(string(out))
+	return ParseSystemdVersion(string(out))
 }
 
 var systemdVersion = regexp.MustCompile(`^systemd ([0-9][^ ()]*)`)
 
-func parseSystemdVersion(out string) string {
+// ParseSystemdVersion returns the version in what programs of systemd print for --version, such as "257" or "259~rc1", or "".
+func ParseSystemdVersion(out string) string {
 	if m := systemdVersion.FindStringSubmatch(out); m != nil {
 		return m[1]
 	}

@@ -27,7 +27,7 @@ func TestParseSystemdVersion(t *testing.T) {
 		"systemd 259~rc1 (259~rc1)":            "259~rc1",
 		"something else":                       "",
 	} {
-		if got := parseSystemdVersion(in); got != want {
+		if got := ParseSystemdVersion(in); got != want {
 			t.Errorf("%q: got %q, want %q", in, got, want)
 		}
 	}
