@@ -20,9 +20,6 @@ func checkBoot(cfg *config.Config, img *config.Image, earlier []*Job, add func(h
 	if img.SignInitrdPCRs == config.Enabled && !slices.Contains(img.SplitArtifacts, config.ArtifactPCRs) && !wantsPCRSignature(img) {
 		add("set SignExpectedPcr=yes, or add pcrs to SplitArtifacts=", "SignInitrdPCRs=yes has nothing to sign")
 	}
-	if img.SignExpectedPcrCertificate == "" && slices.Contains(img.SplitArtifacts, config.ArtifactPCRs) && !wantsPCRSignature(img) && makesUKI(img) {
-		add("make one with mkosi genkey", "%w", errNoPCRCertificate)
-	}
 	if err := kernel.CheckDevicetrees(img.Devicetrees); err != nil {
 		add("", "%w", err)
 	}
@@ -42,9 +39,4 @@ func checkBoot(cfg *config.Config, img *config.Image, earlier []*Job, add func(h
 			add("", "selecting kernel modules and firmware: %w", err)
 		}
 	}
-}
-
-// makesUKI reports whether a build makes a unified kernel image whatever is in the tree.
-func makesUKI(img *config.Image) bool {
-	return img.Format == config.FormatUKI || img.Bootable == config.Enabled && img.UnifiedKernelImages != config.UKINone
 }

@@ -185,11 +185,12 @@ func TestCheckBoot(t *testing.T) {
 		want string
 	}{
 		"nothing":               {config.Image{}, ""},
-		"no certificate":        {config.Image{Bootable: config.Enabled, Bootloader: config.BootloaderNone, SplitArtifacts: pcrs}, errNoPCRCertificate.Error()},
+		"no certificate":        {config.Image{Bootable: config.Enabled, Architecture: "x86-64", SplitArtifacts: pcrs}, errNoPCRCertificate.Error()},
+		"no boot loader":        {config.Image{Bootable: config.Enabled, Bootloader: config.BootloaderNone, SplitArtifacts: pcrs}, ""},
 		"of a UKI":              {config.Image{Format: config.FormatUKI, SplitArtifacts: pcrs}, errNoPCRCertificate.Error()},
 		"no UKI":                {config.Image{Bootable: config.Enabled, Bootloader: config.BootloaderNone, UnifiedKernelImages: config.UKINone, SplitArtifacts: pcrs}, ""},
 		"perhaps no kernel":     {config.Image{Bootable: config.Auto, SplitArtifacts: pcrs}, ""},
-		"a certificate":         {config.Image{Format: config.FormatUKI, SplitArtifacts: pcrs, SignExpectedPcrCertificate: "x"}, ""},
+		"a certificate":         {config.Image{Format: config.FormatUKI, SplitArtifacts: pcrs, SignExpectedPcrCertificate: "x"}, "SplitArtifacts=pcrs: reading certificate"},
 		"not a devicetree":      {config.Image{Devicetrees: []string{"a", "re:("}}, `reading Devicetrees=: "re:(" is not a regular expression`},
 		"any other devicetrees": {config.Image{Devicetrees: []string{"a(", "re:a"}}, ""},
 	} {
