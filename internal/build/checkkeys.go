@@ -40,8 +40,11 @@ func bootKeys(img *config.Image) (list []bootKey) {
 		return list
 	case wantsPCRSignature(img):
 		policies.setting, policies.without = "SignExpectedPcr=auto", "set SignExpectedPcr=no to go without signatures"
-	case slices.Contains(img.SplitArtifacts, config.ArtifactPCRs) && (img.Format == config.FormatUKI || img.Bootable == config.Enabled):
-		policies.setting, policies.names, policies.public = "SplitArtifacts=pcrs", "SignExpectedPcrCertificate=", true
+	case slices.Contains(img.SplitArtifacts, config.ArtifactPCRs):
+		if policies.Certificate == "" && img.Bootable == config.Auto && img.Format != config.FormatUKI {
+			return list // it may have no kernels, and policies neither
+		}
+		policies.setting, policies.public = "SplitArtifacts=pcrs", true
 		policies.Key, policies.KeySource = "", ""
 	default:
 		return list
@@ -72,7 +75,7 @@ func mayHaveUKI(img *config.Image) bool {
 func (k bootKey) check(add func(hint, format string, args ...any)) {
 	switch {
 	case k.public && k.Certificate == "":
-		add("make one with mkosi genkey, or set "+k.names, "%w", errNoPCRCertificate)
+		add("make one with mkosi genkey", "%w", errNoPCRCertificate)
 	case k.Certificate == "" || k.Key == "" && !k.public:
 		add("make a key with mkosi genkey, or set "+k.names, "%s needs a key and a certificate", k.setting)
 	default:

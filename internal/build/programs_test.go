@@ -14,6 +14,15 @@ import (
 func TestPlanNamesMissingPrograms(t *testing.T) {
 	extension := &config.Image{Image: "files", Output: "files", Verity: config.VerityAuto, SignExpectedPcr: config.Auto,
 		Format: config.FormatSysext, Architecture: "x86-64"}
+	inToken := func(verity config.Verity) func(*config.Config) {
+		return func(c *config.Config) {
+			img := *extension
+			img.Verity, img.VerityKey, img.VerityCertificate = verity, "pkcs11:object=k", "pkcs11:object=k"
+			img.VerityKeySource = config.KeySource{Type: "provider", Source: "pkcs11"}
+			img.VerityCertificateSource = img.VerityKeySource
+			c.Images = []*config.Image{&img}
+		}
+	}
 	for name, tt := range map[string]struct {
 		change    func(*config.Config)
 		installed []string
@@ -38,27 +47,10 @@ func TestPlanNamesMissingPrograms(t *testing.T) {
 			[]MissingProgram{{"main", "RemovePackages=", "dpkg", "dpkg"}},
 		},
 		"a key in a token": {
-			func(c *config.Config) {
-				img := *extension
-				img.VerityKey, img.VerityCertificate = "pkcs11:object=k", "/nowhere"
-				img.VerityKeySource = config.KeySource{Type: "provider", Source: "pkcs11"}
-				img.VerityCertificateSource = img.VerityKeySource
-				c.Images = []*config.Image{&img}
-			},
-			nil,
+			inToken(config.VeritySigned), nil,
 			[]MissingProgram{{"files", "a key or certificate that is not in a file", "openssl", "openssl"}},
 		},
-		"a key in a token that signs nothing": {
-			func(c *config.Config) {
-				img := *extension
-				img.VerityKey, img.VerityCertificate = "pkcs11:object=k", "/nowhere"
-				img.VerityKeySource = config.KeySource{Type: "provider", Source: "pkcs11"}
-				img.Verity = config.VerityHash
-				c.Images = []*config.Image{&img}
-			},
-			nil,
-			nil,
-		},
+		"a key in a token that signs nothing": {inToken(config.VerityHash), nil, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			cfg := tutorial(t.TempDir())
