@@ -25,6 +25,9 @@ func (d drive) blockdev(ioUring bool) string {
 	return text
 }
 
+// persistent is the flag of a drive whose file is kept.
+const persistent = "persist"
+
 // drivesDir is where files of drives are that have no directory.
 const drivesDir = "/var/tmp"
 
@@ -37,7 +40,7 @@ func (r *running) prepareDrives() error {
 		path, ok := files[file]
 		if !ok {
 			var err error
-			if path, err = r.driveFile(cmp.Or(d.Directory, drivesDir), file, d.Size, slices.Contains(d.Flags, "persist")); err != nil {
+			if path, err = r.driveFile(cmp.Or(d.Directory, drivesDir), file, d.Size, slices.Contains(d.Flags, persistent)); err != nil {
 				return fmt.Errorf("making the drive %s: %w", d.ID, err)
 			}
 			files[file] = path

@@ -247,11 +247,7 @@ func (r *running) greet(conn net.Conn) {
 		return // QEMU says why
 	}
 	r.m.setMonitor(client)
-	err = r.enrol(r.ctx)
-	if err == nil && r.m.opts.Started != nil {
-		err = r.m.opts.Started()
-	}
-	if err != nil {
+	if err := r.enrol(r.ctx); err != nil {
 		r.end(err)
 	}
 }

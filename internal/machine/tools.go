@@ -78,7 +78,8 @@ func (t tools) narrow(argv []string, ops ...sandbox.Op) *sandbox.Cmd {
 		system = append(system, sandbox.BindReadOnly(dir, dir).Try())
 	}
 	return &sandbox.Cmd{
-		Args: argv, Env: []string{"HOME=/", "LANG=C.UTF-8", "TERM=dumb", "PATH=" + t.path()}, Ops: append(system, ops...),
+		Detached: true, // it is to last as long as the machine
+		Args:     argv, Env: []string{"HOME=/", "LANG=C.UTF-8", "TERM=dumb", "PATH=" + t.path()}, Ops: append(system, ops...),
 	}
 }
 
@@ -96,7 +97,7 @@ func (t tools) wide(argv []string) *sandbox.Cmd {
 		env = map[string]string{}
 	}
 	env["PATH"] = t.path()
-	cmd := &sandbox.Cmd{Args: argv, Network: true, DropCapabilities: hardware(), Ops: []sandbox.Op{sandbox.Bind("/", "/"), sandbox.Proc("/proc")}}
+	cmd := &sandbox.Cmd{Args: argv, Detached: true, Network: true, DropCapabilities: hardware(), Ops: []sandbox.Op{sandbox.Bind("/", "/"), sandbox.Proc("/proc")}}
 	if t.root != "/" {
 		cmd.Ops = t.overHost()
 	}

@@ -214,6 +214,17 @@ func TestCmdDropCapabilities(t *testing.T) {
 	}
 }
 
+// Signals of a terminal go to processes of its session.
+func TestCmdDetached(t *testing.T) {
+	c := shell("read -r pid name state parent group session rest < /proc/$$/stat; [ $session = $$ ] && echo own; true")
+	for _, detached := range []bool{false, true} {
+		c.Detached = detached
+		if got := output(t, c) == "own"; got != detached {
+			t.Errorf("detached %t: a session of its own is %t", detached, got)
+		}
+	}
+}
+
 func TestCmdCancel(t *testing.T) {
 	t.Parallel()
 	for name, script := range map[string]string{
