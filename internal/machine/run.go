@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"path/filepath"
 	"slices"
 	"sync"
 
@@ -212,7 +213,7 @@ func (r *running) runQEMU() error {
 	if err != nil {
 		return err
 	}
-	cmd := r.m.tools.wide(args)
+	cmd := r.m.tools.wide(args, r.paths()...)
 	cmd.ExtraFiles = r.files
 	if r.m.opts.UI.Debugging() {
 		w := r.m.opts.UI.Writer(r.m.img.Image)
@@ -238,6 +239,22 @@ func (r *running) runQEMU() error {
 		return fmt.Errorf("running the machine: %w", err)
 	}
 	return nil
+}
+
+// paths are the files and directories of this host that the virtual machine monitor opens by their names.
+func (r *running) paths() []string {
+	paths := []string{r.disk.path, r.disk.backing, r.m.boot.kernel, r.m.boot.initrd}
+	for _, d := range r.drives {
+		paths = append(paths, d.path)
+	}
+	if r.m.vmspawn() {
+		paths = append(paths, filepath.Dir(r.m.image)) // where its copy of an image goes
+		for _, s := range r.m.shares {
+			paths = append(paths, s.source)
+		}
+	}
+	slices.Sort(paths)
+	return slices.DeleteFunc(slices.Compact(paths), func(path string) bool { return path == "" })
 }
 
 // greet waits until the machine runs, which it does not if QEMU ends before.
