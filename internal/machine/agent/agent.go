@@ -17,6 +17,8 @@
 //
 // What a command writes comes over [OutputPort] and [ErrorPort] as it is. When it has ended, the guest writes the mark
 // of the request, a random text, to both. What a process that was left behind writes after that belongs to nobody.
+//
+// Over [LogPort] the journal comes as text, from when the system has its own /etc on, whatever becomes of the script.
 package agent
 
 import _ "embed"
@@ -26,6 +28,7 @@ const (
 	ControlPort = "io.mkosi.control"
 	OutputPort  = "io.mkosi.output"
 	ErrorPort   = "io.mkosi.error"
+	LogPort     = "io.mkosi.log"
 )
 
 // MaxFile is how many bytes a file for the guest may have. It lies in the guest's memory.
@@ -36,6 +39,10 @@ var (
 	guestScript string
 	//go:embed guest/mkosi-agent.service
 	guestUnit string
+	//go:embed guest/log.sh
+	logScript string
+	//go:embed guest/mkosi-log.service
+	logUnit string
 	//go:embed guest/wants.conf
 	guestWants string
 )
@@ -47,6 +54,8 @@ func GuestCredentials() map[string]string {
 	return map[string]string{
 		"mkosi.agent":                                     guestScript,
 		"systemd.extra-unit.mkosi-agent.service":          guestUnit,
+		"mkosi.log":                                       logScript,
+		"systemd.extra-unit.mkosi-log.service":            logUnit,
 		"systemd.unit-dropin.basic.target~50-mkosi-agent": guestWants,
 	}
 }

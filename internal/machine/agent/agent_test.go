@@ -235,10 +235,18 @@ func TestGuestCredentials(t *testing.T) {
 			t.Errorf("the script does not look for %s", port)
 		}
 	}
-	if unit := c["systemd.extra-unit.mkosi-agent.service"]; !strings.Contains(unit, "ConditionPathExists=!/etc/initrd-release\n") {
-		t.Errorf("the unit would run in the initrd:\n%s", unit)
+	if !strings.Contains(c["mkosi.log"], "= "+LogPort+" ]") {
+		t.Errorf("the script does not look for %s", LogPort)
 	}
-	if len(c) != 3 {
+	for _, name := range []string{"mkosi-agent.service", "mkosi-log.service"} {
+		if unit := c["systemd.extra-unit."+name]; !strings.Contains(unit, "ConditionPathExists=!/etc/initrd-release\n") {
+			t.Errorf("the unit would run in the initrd:\n%s", unit)
+		}
+		if !strings.Contains(c["systemd.unit-dropin.basic.target~50-mkosi-agent"], name) {
+			t.Errorf("nothing wants %s", name)
+		}
+	}
+	if len(c) != 5 {
 		t.Errorf("%d credentials", len(c))
 	}
 }
