@@ -148,23 +148,8 @@ func inGuest(t *testing.T, cmd *exec.Cmd) {
 
 // Firmware of the release before enrols the keys and boots what the newer one does.
 func testBookwormFirmware(t *testing.T) {
-	dir := filepath.Join(sharedDir, "bookworm")
-	for _, name := range []string{"upper", "work", "root"} {
-		if err := os.MkdirAll(filepath.Join(dir, name), 0o755); err != nil {
-			t.Fatal(err)
-		}
-	}
-	must(t, mkosi(dir, "--distribution=debian", "--release=bookworm", "--format=directory", "--output=firmware", "--package=ovmf", "--bootable=no"))
-	root := filepath.Join(dir, "root")
-	must(t, exec.Command("mount", "-t", "overlay", "overlay", "-o",
-		fmt.Sprintf("lowerdir=%s,upperdir=%[2]s/upper,workdir=%[2]s/work", machineRoot(), dir), root))
-	t.Cleanup(func() { must(t, exec.Command("umount", root)) })
-	for _, name := range []string{"usr/share/OVMF", "usr/share/ovmf", "usr/share/qemu/firmware"} {
-		must(t, exec.Command("rm", "-r", filepath.Join(root, name)))
-		must(t, exec.Command("cp", "-a", filepath.Join(dir, "firmware", name), filepath.Join(root, name)))
-	}
-	inGuest(t, withTools(root, bootableDir(t), "--json", "test", "--", "sh", "-euc",
-		"bootctl status | tee /run/status; grep 'Secure Boot: enabled (user)' /run/status"))
+	report, _ := testImage(t, withTools(bookwormMachine(t), bootableDir(t), "--json", "test"))
+	hasTests(t, report, "10-units", "20-secure-boot", "30-sealed-secret")
 }
 
 // mkosi vm has no BIOS, so this is QEMU as it is.

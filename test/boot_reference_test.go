@@ -59,6 +59,9 @@ var bootVariants = map[string]string{
 	"signed":      "--secure-boot=yes --secure-boot-auto-enroll=yes",
 	"pcrs":        "--split-artifacts=pcrs --secure-boot=yes --sign-expected-pcr=no",
 	"profiles":    "--uki-profile=emergency.conf",
+	"tree":        "--devicetrees=one.dtb --kernel-modules-initrd=no --splash=/usr/share/splash.bmp",
+	"trees":       "--devicetrees=vendor/* --kernel-modules-initrd=no --split-artifacts=uki,pcrs --sign-expected-pcr=no",
+	"no-tree":     "--devicetrees=one.dtb,two.dtb --unified-kernel-images=none",
 	"uki":         "--format=uki --output-extension=efi",
 	"esp":         "--format=esp",
 	"addon":       "--format=addon --bootable=no",
@@ -68,14 +71,32 @@ var bootVariants = map[string]string{
 	"without-all": "--bootable=auto --remove-files=/usr/lib/systemd --remove-files=/usr/lib/modules",
 }
 
+// sameUKI are the variants in which a unified kernel image is made of the same parts.
+var sameUKI = []string{"no-modules", "tree", "trees"}
+
+// addUKIParts adds what a unified kernel image may have beside a kernel and initrds.
+func addUKIParts(t *testing.T, base string) {
+	t.Helper()
+	for name, text := range map[string]string{
+		"usr/lib/modules/6.1.0-1-amd64/dtb/vendor/one.dtb": "devicetree one",
+		"usr/lib/modules/6.1.0-1-amd64/dtb/vendor/two.dtb": "devicetree two",
+		"usr/lib/systemd/boot/hwids/x64/laptop.json":       `{"type": "devicetree", "name": "Laptop", "compatible": "example,laptop", "hwids": ["5dc05bf4-01f6-4089-b464-a08c47ea9295"]}`,
+		"usr/share/splash.bmp":                             "BM picture",
+	} {
+		writeFile(t, filepath.Join(base, name), []byte(text), 0o644)
+	}
+}
+
 // Boot loaders, kernels and what belongs to them lie where the reference puts them, whatever the settings, and what it
-// refuses is refused. The names of all files are compared, and the content of those that hold no signature.
+// refuses is refused. The names of all files are compared, and the content of those that hold no signature; where all that
+// is measured is the same, the policies for it too.
 func TestBootFilesLikeReference(t *testing.T) {
 	dir, err := os.MkdirTemp(sharedDir, "boot-")
 	if err != nil {
 		t.Fatal(err)
 	}
 	loaderBase(t, filepath.Join(dir, "base"))
+	addUKIParts(t, filepath.Join(dir, "base"))
 	writeFile(t, filepath.Join(dir, "initrd.img"), []byte("an initrd"), 0o644)
 	writeFile(t, filepath.Join(dir, "emergency.conf"), []byte("[UKIProfile]\nProfile=ID=emergency\n        TITLE=Emergency boot\nCmdline=systemd.unit=emergency.target\n"), 0o644)
 	writeFile(t, filepath.Join(dir, "mkosi.conf"), []byte(`[Distribution]
@@ -102,7 +123,9 @@ SourceDateEpoch=1700000000
 		commands = append(commands, fmt.Sprintf("mkdir -p theirs-%s && { mkosi -d custom -O theirs-%s %s --workspace-dir=/tmp -f build >theirs-%s.log 2>&1 || rm -r theirs-%s; }", name, name, quoteWords(options), name, name))
 	}
 	slices.Sort(commands)
-	inReference(t, dir, "true", commands)
+	// It takes the descriptions of machines of its own system.
+	const hwids = "/usr/lib/systemd/boot/hwids"
+	inReference(t, dir, "mount -t tmpfs tmpfs "+hwids+" && cp -r base"+hwids+"/x64 "+hwids, commands)
 	for name, options := range bootVariants {
 		t.Run(name, func(t *testing.T) {
 			args := append([]string{"-O", "ours-" + name}, strings.Fields(options)...)
@@ -129,6 +152,12 @@ SourceDateEpoch=1700000000
 			}
 			if diff := cmp.Diff(bootFiles(t, theirs), made); diff != "" {
 				t.Errorf("theirs and ours differ:\n%s", diff)
+			}
+			if slices.Contains(sameUKI, name) {
+				compareUKI(t, filepath.Join(theirs, "image.efi"), filepath.Join(ours, "image.efi"))
+			}
+			if name == "trees" {
+				comparePolicies(t, readFile(t, filepath.Join(theirs, "image.pcrs")), readFile(t, filepath.Join(ours, "image.pcrs")))
 			}
 		})
 	}

@@ -13,6 +13,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -59,6 +60,8 @@ func newUKIParts(t *testing.T) *ukiParts {
 		"hwids/a.json":     `{"type": "devicetree", "name": "Laptop", "compatible": "example,laptop", "hwids": ["5dc05bf4-01f6-4089-b464-a08c47ea9295", "3e3f8f3c-2003-46f2-811c-85554f7d5952", "00000100-ffff-0000-0000-000000000003"]}`,
 		"hwids/sub-b.json": `{"type": "devicetree", "name": "Board", "compatible": "Laptop", "hwids": ["11c05bf4-01f6-4089-b464-a08c47ea9295"]}`,
 		"hwids/sub/c.json": `{"type": "uefi-fw", "name": "Board", "fwid": "firmware", "hwids": ["00c05bf4-01f6-4089-b464-a08c47ea9295", "00c05bf4-01f6-4089-b464-a08c47ea9295"]}`,
+		"hwids/sub/d.json": `{"type": "devicetree", "name": "Laptop", "compatible": "example,laptop", "hwids": ["3e3f8f3c-2003-46f2-811c-85554f7d5952", "21c05bf4-01f6-4089-b464-a08c47ea9295"]}`,
+		"hwids/sub/e.json": `{"type": "uefi-fw", "name": "Laptop", "fwid": "example,laptop", "hwids": ["3e3f8f3c-2003-46f2-811c-85554f7d5952"]}`,
 		"hwids/README":     "not a description",
 	} {
 		writeFile(t, filepath.Join(p.dir, name), []byte(text), 0o644)
@@ -152,6 +155,7 @@ func TestUKI(t *testing.T) {
 				t.Fatalf("ukify: %s", p.text(t, fmt.Sprintf("%d.efi.log", i)))
 			}
 			got, result := buildUKI(t, c.o)
+			writeFile(t, filepath.Join(p.dir, fmt.Sprintf("ours-%d.efi", i)), got, 0o644)
 			if !bytes.Equal(got, want) {
 				t.Errorf("the images differ, of %d bytes and of %d\n%s\nukify:\n%s", len(got), len(want), listSections(t, got), listSections(t, want))
 			}
@@ -166,6 +170,10 @@ func TestUKI(t *testing.T) {
 			}
 		})
 	}
+	index := func(name string) int {
+		return slices.IndexFunc(cases, func(c ukiCase) bool { return c.name == name })
+	}
+	compareInspections(t, p, []int{index("profiles, all"), index("signed, two devicetrees")})
 }
 
 func buildUKI(t *testing.T, o uki.Options) ([]byte, *uki.Result) {

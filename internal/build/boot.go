@@ -18,6 +18,7 @@ import (
 	"github.com/mkosi-go/mkosi/internal/disk/repart"
 	"github.com/mkosi-go/mkosi/internal/kernel"
 	"github.com/mkosi-go/mkosi/internal/output"
+	"github.com/mkosi-go/mkosi/internal/tree"
 )
 
 // An image is made bootable in two steps. Boot loaders go into the tree before the system's own tools see it. Kernels
@@ -210,7 +211,7 @@ func (b *bootFiles) installUKIs(ctx context.Context) (entries []bootloader.Entry
 			kernel: &k, kernelFile: files.Kernel, stub: b.stub, initrds: files.Initrds, microcode: b.microcode,
 			cmdline: b.cmdline,
 		}
-		if parts.trees, err = kernel.Devicetrees(ctx, b.root, k, b.Devicetrees); err != nil {
+		if parts.trees, err = b.devicetrees(ctx, k); err != nil {
 			return nil, err
 		}
 		name := b.ukiPath(k, b.token, b.hash, b.tries())
@@ -242,15 +243,13 @@ func (b *bootFiles) installKernels(ctx context.Context) ([]bootloader.Entry, err
 	var list []bootloader.Kernel
 	for i, k := range b.kernels {
 		l := bootloader.Kernel{Version: k.Version, Image: k.Image, Options: strings.Join(b.cmdline, " ")}
-		trees, err := kernel.Devicetrees(ctx, b.root, k, b.Devicetrees)
-		if err != nil {
-			return nil, err
-		}
+		trees, err := b.devicetrees(ctx, k)
 		switch {
-		case len(b.Devicetrees) == 0:
+		case err != nil:
+			return nil, err
 		case len(trees) == 1:
 			l.Devicetree, l.DevicetreeName = trees[0], path.Base(trees[0])
-		default:
+		case len(trees) > 1:
 			return nil, fmt.Errorf("a boot loader entry of type 1 has one devicetree, and Devicetrees= matches %d of kernel %s", len(trees), k.Version)
 		}
 		for _, name := range b.files[i].Initrds[b.shared:] {
@@ -261,6 +260,18 @@ func (b *bootFiles) installKernels(ctx context.Context) ([]bootloader.Entry, err
 	return bootloader.InstallKernels(ctx, b.bootOptions(), shared, list)
 }
 
+// devicetrees returns the paths in the tree of a kernel's devicetrees, none unless Devicetrees= asks for any.
+func (m *image) devicetrees(ctx context.Context, k kernel.Kernel) ([]string, error) {
+	if len(m.Devicetrees) == 0 {
+		return nil, nil
+	}
+	trees, err := kernel.Devicetrees(ctx, m.root, k, m.Devicetrees)
+	if err == nil && len(trees) == 0 {
+		err = fmt.Errorf("kernel %s has no devicetree that Devicetrees=%s matches", k.Version, strings.Join(m.Devicetrees, ","))
+	}
+	return trees, err
+}
+
 // createUKI makes a unified kernel image or an addon: at name in the tree, or outside of it where it is the output. It
 // returns its path on this machine.
 func (m *image) createUKI(ctx context.Context, name string, parts ukiParts) (file string, policies []byte, err error) {
@@ -268,23 +279,22 @@ func (m *image) createUKI(ctx context.Context, name string, parts ukiParts) (fil
 	if m.Format == config.FormatUKI || m.Format == config.FormatAddon || m.startsUKI() {
 		dir, name = m.work, "image.efi"
 	}
-	root, err := os.OpenRoot(dir)
+	// The directory may be behind links.
+	root, err := makeDirIn(dir, path.Dir(name))
 	if err != nil {
-		return "", nil, err
-	}
-	defer root.Close()
-	if err := root.MkdirAll(path.Dir(name), 0o755); err != nil {
 		return "", nil, fmt.Errorf("creating /%s in the image: %w", path.Dir(name), err)
 	}
-	if err := root.RemoveAll(name); err != nil {
+	defer root.Close()
+	base := path.Base(name)
+	if err := root.RemoveAll(base); err != nil {
 		return "", nil, fmt.Errorf("replacing /%s in the image: %w", name, err)
 	}
-	out, err := root.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o755)
+	out, err := root.OpenFile(base, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o755)
 	if err != nil {
 		return "", nil, fmt.Errorf("creating /%s in the image: %w", name, err)
 	}
 	policies, err = m.writeUKI(ctx, out, parts)
-	return filepath.Join(dir, name), policies, errors.Join(err, out.Close())
+	return filepath.Join(root.Name(), base), policies, errors.Join(err, out.Close())
 }
 
 // signKernel signs the copy of the kernel of a unified kernel image with SecureBoot=yes: firmware checks it once more when
@@ -383,12 +393,12 @@ func findPartition(partitions []disk.Partition, role repart.Role) *disk.Partitio
 // tries is how often an image is tried to boot before it counts as bad, "" if nothing says; see the automatic boot
 // assessment of systemd.
 func (m *image) tries() string {
-	root, err := os.OpenRoot(m.root)
+	root, err := os.Open(m.root)
 	if err != nil {
 		return ""
 	}
 	defer root.Close()
-	b, err := readFileLimited(root, "etc/kernel/tries", 4096)
+	b, err := tree.ReadFileIn(int(root.Fd()), "etc/kernel/tries", 4096)
 	if err != nil {
 		return ""
 	}

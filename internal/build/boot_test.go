@@ -109,8 +109,8 @@ func TestUKITexts(t *testing.T) {
 	if got := commandLine(nil); got != "" {
 		t.Errorf("no command line: got %q", got)
 	}
-	fields := map[string]string{"TITLE": "Emergency boot", "ID": "emergency", "A": "b"}
-	if got, want := profileText(fields), "ID=emergency\nA=b\nTITLE=\"Emergency boot\"\n"; got != want {
+	fields := map[string]string{"TITLE": "Emergency boot", "ID": "emergency", "A": "b", "B": `a"$b`, "C": "", "D": "@%+=:,./-_", "E": "a;b"}
+	if got, want := profileText(fields), "ID=emergency\nA=b\nB=\"a\\\"\\$b\"\nC=\nD=@%+=:,./-_\nE=\"a;b\"\nTITLE=\"Emergency boot\"\n"; got != want {
 		t.Errorf("profile: got %q, want %q", got, want)
 	}
 }

@@ -10,6 +10,10 @@ import (
 	"path"
 	"slices"
 	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/mkosi-go/mkosi/internal/tree"
 )
 
 // readFileLimited reads a file of a tree, at most limit bytes of it. Symbolic links are followed inside the tree only.
@@ -40,6 +44,44 @@ func openRegular(root *os.Root, name string) (*os.File, error) {
 		return nil, errors.Join(err, fmt.Errorf("%s of the image is not a regular file", name), f.Close())
 	}
 	return f, nil
+}
+
+// openDirIn opens a directory of the tree at root, with links resolved as a process would that is chrooted to it.
+func openDirIn(root, name string) (*os.Root, error) {
+	top, err := os.Open(root)
+	if err != nil {
+		return nil, err
+	}
+	defer top.Close()
+	fd, err := tree.OpenIn(int(top.Fd()), name, unix.O_PATH|unix.O_DIRECTORY)
+	if err != nil {
+		return nil, &fs.PathError{Op: "open", Path: name, Err: err}
+	}
+	return openDirFD(fd)
+}
+
+// makeDirIn is openDirIn for a directory that is made, with its parents, unless it exists.
+func makeDirIn(root, name string) (*os.Root, error) {
+	top, err := os.Open(root)
+	if err != nil {
+		return nil, err
+	}
+	defer top.Close()
+	fd, err := tree.MkdirIn(int(top.Fd()), name)
+	if err != nil {
+		return nil, err
+	}
+	return openDirFD(fd)
+}
+
+// openDirFD opens an open directory by its path without links, and closes fd.
+func openDirFD(fd int) (*os.Root, error) {
+	defer unix.Close(fd)
+	dir, err := os.Readlink(fmt.Sprintf("/proc/self/fd/%d", fd))
+	if err != nil {
+		return nil, err
+	}
+	return os.OpenRoot(dir)
 }
 
 // writeFile replaces name in a tree, whatever it was before (a symbolic link is replaced, not followed), with mode,

@@ -5,21 +5,26 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path"
 	"path/filepath"
 	"slices"
 	"strings"
-	"unicode"
 
 	"github.com/mkosi-go/mkosi/internal/config"
 	"github.com/mkosi-go/mkosi/internal/efi/pcr"
 	"github.com/mkosi-go/mkosi/internal/efi/uki"
 	"github.com/mkosi-go/mkosi/internal/kernel"
+	"github.com/mkosi-go/mkosi/internal/tree"
 )
 
-// stubDir holds the stubs of unified kernel images in a tree, see systemd-stub(7).
-const stubDir = "usr/lib/systemd/boot/efi"
+const (
+	// stubDir holds the stubs of unified kernel images in a tree, see systemd-stub(7).
+	stubDir = "usr/lib/systemd/boot/efi"
+	// hardwareDir holds descriptions of machines, in a directory for each architecture, see HWIDs= of ukify(1).
+	hardwareDir = "usr/lib/systemd/boot/hwids"
+)
 
 // ukiParts is what a unified kernel image is made of, but for what the settings say.
 type ukiParts struct {
@@ -52,9 +57,9 @@ func (o *openFiles) open(name string) (*io.SectionReader, error) {
 	return o.section(f)
 }
 
-// openIn opens a file of a tree.
-func (o *openFiles) openIn(root *os.Root, name string) (*io.SectionReader, error) {
-	f, err := openRegular(root, name)
+// openIn opens a file of a tree, in which links lead no further up than its root.
+func (o *openFiles) openIn(root *os.File, name string) (*io.SectionReader, error) {
+	f, err := tree.OpenRegularIn(int(root.Fd()), name)
 	if err != nil {
 		return nil, err
 	}
@@ -73,7 +78,7 @@ func (o *openFiles) section(f *os.File) (*io.SectionReader, error) {
 // writeUKI assembles a unified kernel image, or an addon, in an empty file, and signs it with SecureBoot=yes. It returns the
 // policies that are to be signed elsewhere, as JSON, if that is wanted.
 func (m *image) writeUKI(ctx context.Context, out *os.File, p ukiParts) (policies []byte, err error) {
-	root, err := os.OpenRoot(m.root)
+	root, err := os.Open(m.root)
 	if err != nil {
 		return nil, err
 	}
@@ -100,7 +105,7 @@ func (m *image) writeUKI(ctx context.Context, out *os.File, p ukiParts) (policie
 	return []byte(result.Policies.Text()), nil
 }
 
-func (m *image) ukiOptions(ctx context.Context, root *os.Root, files *openFiles, p ukiParts) (o uki.Options, err error) {
+func (m *image) ukiOptions(ctx context.Context, root *os.File, files *openFiles, p ukiParts) (o uki.Options, err error) {
 	if o.Stub, err = files.open(p.stub); err != nil {
 		return o, fmt.Errorf("opening the stub: %w", err)
 	}
@@ -113,8 +118,8 @@ func (m *image) ukiOptions(ctx context.Context, root *os.Root, files *openFiles,
 		}
 		base.Initrds = append(base.Initrds, r)
 	}
-	if p.kernel == nil {
-		return o, nil
+	if base.HardwareIDs, err = hardwareIDs(m.Architecture.EFI(), m.root, "/"); err != nil || p.kernel == nil {
+		return o, err
 	}
 	base.Uname = p.kernel.Version
 	if base.Kernel, err = files.open(p.kernelFile); err != nil {
@@ -129,7 +134,7 @@ func (m *image) ukiOptions(ctx context.Context, root *os.Root, files *openFiles,
 		}
 	}
 	if m.Splash != "" {
-		if base.Splash, err = files.openIn(root, strings.TrimPrefix(m.Splash, "/")); err != nil {
+		if base.Splash, err = files.openIn(root, m.Splash); err != nil {
 			return o, fmt.Errorf("opening Splash=%s in the image: %w", m.Splash, err)
 		}
 	}
@@ -142,15 +147,47 @@ func (m *image) ukiOptions(ctx context.Context, root *os.Root, files *openFiles,
 }
 
 // addDevicetrees adds devicetrees to the sections: one by itself is for every machine, of several that is taken which fits.
-func addDevicetrees(root *os.Root, files *openFiles, s *uki.Sections, names []string) error {
+func addDevicetrees(root *os.File, files *openFiles, s *uki.Sections, names []string) error {
+	var trees []*io.SectionReader
 	for _, name := range names {
 		r, err := files.openIn(root, name)
 		if err != nil {
 			return fmt.Errorf("opening a devicetree: %w", err)
 		}
-		s.DeviceTrees = append(s.DeviceTrees, r)
+		trees = append(trees, r)
+	}
+	if len(trees) == 1 {
+		s.DeviceTree = trees[0]
+	} else {
+		s.DeviceTrees = trees
 	}
 	return nil
+}
+
+// hardwareIDs returns the table with which the stub finds the devicetree for a machine: of the first of several trees that
+// has descriptions of machines, nil without any. In Debian they come with ukify, which is seldom part of an image.
+func hardwareIDs(architecture string, roots ...string) ([]byte, error) {
+	for _, root := range roots {
+		table, err := readHardwareIDs(root, path.Join(hardwareDir, architecture))
+		if !errors.Is(err, fs.ErrNotExist) {
+			return table, err
+		}
+	}
+	return nil, nil
+}
+
+// readHardwareIDs makes a table of the descriptions in a directory of a tree.
+func readHardwareIDs(root, name string) ([]byte, error) {
+	dir, err := openDirIn(root, name)
+	if err != nil {
+		return nil, err
+	}
+	defer dir.Close()
+	table, err := uki.HardwareIDs(dir.FS())
+	if err != nil {
+		return nil, fmt.Errorf("reading /%s: %w", name, err)
+	}
+	return table, nil
 }
 
 // ukiProfiles are those of UnifiedKernelImageProfiles=. Each has the words of the command line before its own.
@@ -169,7 +206,7 @@ func profileText(fields map[string]string) string {
 	var b strings.Builder
 	write := func(key string) {
 		value := fields[key]
-		if strings.ContainsFunc(value, unicode.IsSpace) {
+		if strings.ContainsFunc(value, isSpecial) {
 			value = quote(value)
 		}
 		fmt.Fprintf(&b, "%s=%s\n", key, value)
@@ -185,6 +222,12 @@ func profileText(fields map[string]string) string {
 	return b.String()
 }
 
+// isSpecial reports whether a value with the character has to be in quotes, as the reference has it.
+func isSpecial(r rune) bool {
+	plain := 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || strings.ContainsRune("@%+=:,./-_", r)
+	return !plain
+}
+
 // commandLine is the text of a section with a command line. It ends in a zero byte, as the reference has it.
 func commandLine(words []string) string {
 	text := strings.TrimSpace(strings.Join(words, " "))
@@ -195,10 +238,10 @@ func commandLine(words []string) string {
 }
 
 // osReleaseText returns the os-release(5) file of a tree.
-func osReleaseText(root *os.Root) (string, error) {
+func osReleaseText(root *os.File) (string, error) {
 	for _, name := range []string{"usr/lib/os-release", "etc/os-release"} {
-		if exists(root, name) {
-			b, err := readFileLimited(root, name, 1<<20)
+		b, err := tree.ReadFileIn(int(root.Fd()), name, 1<<20)
+		if !errors.Is(err, fs.ErrNotExist) {
 			return string(b), err
 		}
 	}
@@ -217,20 +260,26 @@ func wantsPCRSignature(img *config.Image) bool {
 	return true
 }
 
+// errNoPCRCertificate is about policies that are to be signed elsewhere: they name the key.
+var errNoPCRCertificate = errors.New("SplitArtifacts=pcrs needs a SignExpectedPcrCertificate= of the key that policies will be signed with")
+
 // policies says which policies for PCR values a unified kernel image gets, nil for none.
 func (m *image) policies(ctx context.Context) (*pcr.Options, error) {
 	sign, split := wantsPCRSignature(m.Image), slices.Contains(m.SplitArtifacts, config.ArtifactPCRs)
 	if !sign && !split {
 		return nil, nil
 	}
-	bank, err := pcr.ParseBank("sha256")
-	if err != nil {
-		return nil, err
-	}
-	o := &pcr.Options{Banks: []pcr.Bank{bank}, Initrd: m.SignInitrdPCRs != config.Disabled}
+	o := &pcr.Options{Banks: pcr.Banks(), Initrd: m.SignInitrdPCRs != config.Disabled}
 	if sign {
-		o.Key, err = m.pcrKey(ctx)
+		if split {
+			m.b.UI.Warnf(m.Image.Image, "SplitArtifacts=pcrs writes nothing: the policies are signed here, see SignExpectedPcr=")
+		}
+		key, err := m.pcrKey(ctx)
+		o.Key = key
 		return o, err
+	}
+	if m.SignExpectedPcrCertificate == "" {
+		return nil, errNoPCRCertificate
 	}
 	cert, err := m.pcrCertificate(ctx)
 	if err != nil {

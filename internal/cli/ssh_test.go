@@ -97,13 +97,6 @@ func TestPort(t *testing.T) {
 	}
 }
 
-func TestFreePort(t *testing.T) {
-	port, err := freePort()
-	if err != nil || port == 0 {
-		t.Errorf("got %d, %v", port, err)
-	}
-}
-
 // A user who is not logged in, as in cron(8), gets a machine all the same, unless it is to be logged in to.
 func TestEnterMachine(t *testing.T) {
 	shared := t.TempDir()

@@ -22,6 +22,14 @@ func devicetreeDirs(version string) []string {
 	}
 }
 
+// CheckDevicetrees returns an error about a pattern of Devicetrees= that is none.
+func CheckDevicetrees(texts []string) error {
+	if _, err := parsePatterns(texts); err != nil {
+		return fmt.Errorf("reading Devicetrees=: %w", err)
+	}
+	return nil
+}
+
 // Devicetrees returns the paths, relative to the root of the tree, of a kernel's
 // devicetrees that patterns of Devicetrees= match: those of a file name, or those
 // with a slash of the last components of a path; a star matches slashes, too. A

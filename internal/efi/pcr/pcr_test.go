@@ -11,6 +11,7 @@ import (
 	"encoding/hex"
 	"encoding/pem"
 	"maps"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -132,7 +133,12 @@ func TestSign(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, signer := range map[string]crypto.Signer{"RSA": key, "EC": curve} {
-		list, err := testImage(t).Policies(Options{Banks: Banks(), Initrd: true, Key: signer, PublicKey: "ignored"})
+		o := Options{Banks: Banks(), Initrd: true, Key: signer, PublicKey: "ignored"}
+		list, err := testImage(t).Policies(o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		again, err := testImage(t).Policies(o)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -143,6 +149,9 @@ func TestSign(t *testing.T) {
 		for _, bank := range Banks() {
 			if len(list[bank.Name]) != 5 {
 				t.Errorf("%s: %d policies for %s", name, len(list[bank.Name]), bank.Name)
+			}
+			if !reflect.DeepEqual(list[bank.Name], again[bank.Name]) {
+				t.Errorf("%s: the same policies for %s are signed differently", name, bank.Name)
 			}
 			for _, p := range list[bank.Name] {
 				if err := p.Verify(signer.Public()); err != nil {

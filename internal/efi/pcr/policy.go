@@ -14,6 +14,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+
+	"github.com/mkosi-go/mkosi/internal/keys"
 )
 
 // Policy says, to a TPM, that what it guards may be used while register 11 has
@@ -160,12 +162,12 @@ func (m Image) policies(list Policies, o Options, phases []string, ref string) e
 	return nil
 }
 
-// sign signs a policy. RSA signatures are those of PKCS#1 v1.5, which have no
-// random part; a TPM verifies either kind with SHA-256.
+// sign signs a policy, the same one always with the same signature. A TPM
+// verifies those of RSA (PKCS #1 v1.5) and of elliptic curves, with SHA-256.
 func (p *Policy) sign(key crypto.Signer) error {
 	digest := sha256.Sum256(p.Signed())
 	var err error
-	p.Signature, err = key.Sign(rand.Reader, digest[:], crypto.SHA256)
+	p.Signature, err = keys.Deterministic(key).Sign(rand.Reader, digest[:], crypto.SHA256)
 	return err
 }
 

@@ -47,10 +47,12 @@ type machine struct {
 
 // HardwareIDs makes the content of a .hwids section of the descriptions of
 // machines in a directory: of all files whose name ends in .json, in the form
-// that ukify(1) documents for HWIDs=. The stub finds there which devicetree or
-// firmware is for the machine that it runs on.
+// that ukify(1) documents for HWIDs=. Several may be about the same machine. The
+// stub finds there which devicetree or firmware is for the machine that it runs
+// on.
 func HardwareIDs(dir fs.FS) ([]byte, error) {
-	var list []machine
+	var list []*machine
+	known := map[[3]string]*machine{}
 	var count, size int
 	err := fs.WalkDir(dir, ".", func(name string, d fs.DirEntry, err error) error {
 		if err != nil || !d.Type().IsRegular() || path.Ext(name) != ".json" {
@@ -67,13 +69,19 @@ func HardwareIDs(dir fs.FS) ([]byte, error) {
 		if size += len(m.Name) + len(target); size > maxTexts {
 			return fmt.Errorf("the names of machines are longer than %d bytes", maxTexts)
 		}
-		list = append(list, m)
+		key := [...]string{m.Type, m.Name, target}
+		if same := known[key]; same != nil {
+			same.IDs = append(same.IDs, m.IDs...)
+			return nil
+		}
+		known[key] = &m
+		list = append(list, &m)
 		return nil
 	})
 	if err != nil {
 		return nil, err
 	}
-	return encodeMachines(list, count), nil
+	return encodeMachines(list), nil
 }
 
 func readMachine(dir fs.FS, name string) (m machine, err error) {
@@ -92,8 +100,6 @@ func readMachine(dir fs.FS, name string) (m machine, err error) {
 	if err := json.Unmarshal(data, &m); err != nil {
 		return m, err
 	}
-	slices.SortFunc(m.IDs, func(a, b uuid.UUID) int { return slices.Compare(a[:], b[:]) })
-	m.IDs = slices.Compact(m.IDs)
 	return m, m.check()
 }
 
@@ -124,11 +130,15 @@ func (m machine) selects() (string, uint32) {
 	return m.Compatible, selectDeviceTree
 }
 
-// encodeMachines writes the table: an entry for each hardware ID, one of zeros,
-// and the texts, which the entries give the place of.
-func encodeMachines(list []machine, count int) []byte {
+// encodeMachines writes the table: an entry for each hardware ID of a machine,
+// sorted, one of zeros, and the texts, which the entries give the place of.
+func encodeMachines(list []*machine) []byte {
 	texts := map[string]uint32{}
+	count := 0
 	for _, m := range list {
+		slices.SortFunc(m.IDs, func(a, b uuid.UUID) int { return slices.Compare(a[:], b[:]) })
+		m.IDs = slices.Compact(m.IDs)
+		count += len(m.IDs)
 		target, _ := m.selects()
 		texts[m.Name], texts[target] = 0, 0
 	}

@@ -12,6 +12,7 @@ func TestHardwareIDs(t *testing.T) {
 	dir := fstest.MapFS{
 		"b.json":     {Data: []byte(`{"type": "devicetree", "name": "N", "compatible": "c", "hwids": ["5dc05bf4-01f6-4089-b464-a08c47ea9295", "3e3f8f3c-2003-46f2-811c-85554f7d5952", "3e3f8f3c-2003-46f2-811c-85554f7d5952"]}`)},
 		"sub/a.json": {Data: []byte(`{"type": "uefi-fw", "name": "M", "fwid": "c", "hwids": ["00c05bf4-01f6-4089-b464-a08c47ea9295"], "extra": 1}`)},
+		"sub/b.json": {Data: []byte(`{"type": "devicetree", "name": "N", "compatible": "c", "hwids": ["3e3f8f3c-2003-46f2-811c-85554f7d5952"]}`)},
 		"README":     {Data: []byte("not a description")},
 	}
 	got, err := HardwareIDs(dir)

@@ -111,8 +111,8 @@ type Result struct {
 	Boots []Boot
 	// Policies are those of all profiles; nil when none were asked for.
 	Policies pcr.Policies
-	// KernelProblem says why firmware will not start the kernel; nil when it
-	// will. The image is written nevertheless.
+	// KernelProblem says what is wrong with the kernel, so that firmware will
+	// not start it; nil when it will. The image is written nevertheless.
 	KernelProblem error
 }
 

@@ -224,7 +224,7 @@ func (w *writer) kernelSBAT() (string, error) {
 	r := io.NewSectionReader(w.out, w.kernel.Offset, w.kernel.Size)
 	f, err := pe.Parse(r, r.Size())
 	if err != nil {
-		w.result.KernelProblem = fmt.Errorf("firmware will not start the kernel: %w", err)
+		w.result.KernelProblem = err
 		return "", nil
 	}
 	return readSBAT(f, r)
