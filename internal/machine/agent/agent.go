@@ -1,6 +1,6 @@
 // Package agent runs commands and units in a running guest without anything in the image that is made for it: neither
 // SSH nor a network is needed. A unit and a shell script get into the guest as system credentials, and speak with the
-// host over three ports of the virtual machine's serial bus (virtio-serial).
+// host over ports of the virtual machine's serial bus (virtio-serial).
 //
 // Over [ControlPort], requests and replies are lines of words. Every request is answered before the next one, so that
 // neither side reads more than is meant for it:
@@ -18,7 +18,7 @@
 // What a command writes comes over [OutputPort] and [ErrorPort] as it is. When it has ended, the guest writes the mark
 // of the request, a random text, to both. What a process that was left behind writes after that belongs to nobody.
 //
-// Over [LogPort] the journal comes as text, from when the system has its own /etc on, whatever becomes of the script.
+// Over [LogPort], if the guest has it, the journal comes as text while it is written.
 package agent
 
 import _ "embed"
@@ -39,10 +39,6 @@ var (
 	guestScript string
 	//go:embed guest/mkosi-agent.service
 	guestUnit string
-	//go:embed guest/log.sh
-	logScript string
-	//go:embed guest/mkosi-log.service
-	logUnit string
 	//go:embed guest/wants.conf
 	guestWants string
 )
@@ -54,8 +50,6 @@ func GuestCredentials() map[string]string {
 	return map[string]string{
 		"mkosi.agent":                                     guestScript,
 		"systemd.extra-unit.mkosi-agent.service":          guestUnit,
-		"mkosi.log":                                       logScript,
-		"systemd.extra-unit.mkosi-log.service":            logUnit,
 		"systemd.unit-dropin.basic.target~50-mkosi-agent": guestWants,
 	}
 }

@@ -230,23 +230,15 @@ func TestSendRefuses(t *testing.T) {
 
 func TestGuestCredentials(t *testing.T) {
 	c := GuestCredentials()
-	for _, port := range []string{ControlPort, OutputPort, ErrorPort} {
+	for _, port := range []string{ControlPort, OutputPort, ErrorPort, LogPort} {
 		if !strings.Contains(c["mkosi.agent"], "port "+port+")") {
 			t.Errorf("the script does not look for %s", port)
 		}
 	}
-	if !strings.Contains(c["mkosi.log"], "= "+LogPort+" ]") {
-		t.Errorf("the script does not look for %s", LogPort)
+	if unit := c["systemd.extra-unit.mkosi-agent.service"]; !strings.Contains(unit, "ConditionPathExists=!/etc/initrd-release\n") {
+		t.Errorf("the unit would run in the initrd:\n%s", unit)
 	}
-	for _, name := range []string{"mkosi-agent.service", "mkosi-log.service"} {
-		if unit := c["systemd.extra-unit."+name]; !strings.Contains(unit, "ConditionPathExists=!/etc/initrd-release\n") {
-			t.Errorf("the unit would run in the initrd:\n%s", unit)
-		}
-		if !strings.Contains(c["systemd.unit-dropin.basic.target~50-mkosi-agent"], name) {
-			t.Errorf("nothing wants %s", name)
-		}
-	}
-	if len(c) != 5 {
+	if len(c) != 3 {
 		t.Errorf("%d credentials", len(c))
 	}
 }
