@@ -23,6 +23,7 @@ func bootCases() []bootCase {
 	return []bootCase{
 		{"bookworm-firmware", testBookwormFirmware},
 		{"bios-grub", testBIOSGrub},
+		{"directory", testDirectory},
 		{"uefi-grub", variantTest("uefi-grub", []string{"Bootloader=grub"}, nil,
 			"test -d /sys/firmware/efi && bootctl status && ! test -e /boot/EFI/systemd && ls -R /boot")},
 		{"shim", variantTest("shim",

@@ -4,6 +4,7 @@ package test
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -35,11 +36,18 @@ func onTerminal(t *testing.T, cmd *exec.Cmd) *terminal {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { master.Close() })
-	n, err := unix.IoctlGetInt(int(master.Fd()), unix.TIOCGPTN)
-	if err == nil {
-		err = unix.IoctlSetPointerInt(int(master.Fd()), unix.TIOCSPTLCK, 0)
-	}
+	// The file's own descriptor would make its reads block, also while it is closed.
+	conn, err := master.SyscallConn()
 	if err != nil {
+		t.Fatal(err)
+	}
+	var n int
+	var getErr, unlockErr error
+	err = conn.Control(func(fd uintptr) {
+		n, getErr = unix.IoctlGetInt(int(fd), unix.TIOCGPTN)
+		unlockErr = unix.IoctlSetPointerInt(int(fd), unix.TIOCSPTLCK, 0)
+	})
+	if err := errors.Join(err, getErr, unlockErr); err != nil {
 		t.Fatal(err)
 	}
 	slave, err := os.OpenFile(fmt.Sprintf("/dev/pts/%d", n), os.O_RDWR|unix.O_NOCTTY, 0)

@@ -100,6 +100,9 @@ func TestStepsPlaces(t *testing.T) {
 		"Workspace":         {conf: cpio + "[Build]\nWorkspaceDirectory=../workspace\n", dirs: []string{"../workspace"}},
 		"none":              {conf: "[Output]\nFormat=none\n"},
 		"none and output":   {conf: "[Output]\nFormat=none\nOutputDirectory=out\n", dirs: []string{"out"}},
+		"nspawn":            {conf: cpio + "ImageVersion=3\n", files: map[string]string{"mkosi.nspawn": "[Exec]\nBoot=no\n"}},
+		"nspawn tree":       {conf: "[Output]\nFormat=directory\n[Runtime]\nNSpawnSettings=own\n", files: map[string]string{"own": ""}},
+		"nspawn none":       {conf: "[Output]\nFormat=none\n", files: map[string]string{"mkosi.nspawn": ""}},
 		"option":            {conf: cpio, args: []string{"--output", "other", "--output-directory", "there", "--image-version", "9"}},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -57,9 +57,12 @@ Credentials=test.one=1 test.two="a b"
 }
 
 // TestVirtualMachine starts a machine by its kernel and has the guest tell what it sees: that takes seconds even where
-// the processor is emulated.
+// the processor is emulated. The project and the kernel lie where a tools tree has its own files.
 func TestVirtualMachine(t *testing.T) {
-	dir := guestProject(t)
+	project, dir := guestProject(t), "/usr/src"
+	writeFile(t, filepath.Join(project, "vmlinuz"), readFile(t, filepath.Join(machineRoot(), "boot/vmlinuz")), 0o644)
+	must(t, exec.Command("mount", "--bind", project, dir))
+	t.Cleanup(func() { must(t, exec.Command("umount", dir)) })
 	shared := filepath.Join(dir, "shared")
 	writeFile(t, filepath.Join(shared, "from-host"), []byte("hello guest\n"), 0o644)
 	image := filepath.Join(dir, "mkosi.output/image.raw")
@@ -67,7 +70,7 @@ func TestVirtualMachine(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := run(t, mkosi(dir, "--tools-tree="+machineRoot(), "--ephemeral=yes", "--runtime-size=1G", "--tpm=yes", "--runtime-tree="+shared,
+	r := run(t, mkosi(dir, "--tools-tree="+machineRoot(), "--ephemeral=yes", "--runtime-size=1G", "--tpm=yes", "--runtime-tree="+shared, "--linux="+dir+"/vmlinuz",
 		"--kernel-command-line-extra=test.extra", "vm"))
 	if r.code != 7 {
 		t.Errorf("the exit code is %d, not what the guest reported", r.code)

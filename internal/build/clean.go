@@ -167,9 +167,11 @@ func (b *Builder) othersOutput(img *config.Image, path string) bool {
 	})
 }
 
-// splitSuffixes end the names of what mkosi, here and elsewhere, writes beside an output of any format.
+// splitSuffixes end the names of what mkosi, here and elsewhere, writes beside an output of any format: the last two when
+// it is tested.
 var splitSuffixes = []string{
 	"manifest", "SHA256SUMS", "SHA256SUMS.gpg", "vmlinuz", "initrd", "efi", "changelog", "nspawn", "pcrs",
+	"console.log", "journal.log",
 }
 
 // outputNames are the names that builds of an image in its format give to files. What else is called like it is somebody

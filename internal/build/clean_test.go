@@ -38,7 +38,7 @@ func TestCleanOutputs(t *testing.T) {
 			img:  config.Image{Format: config.FormatDirectory},
 			files: []string{
 				"image", "image.manifest", "image.SHA256SUMS", "image.SHA256SUMS.gpg", "image.vmlinuz", "image.initrd", "image.efi",
-				"image.changelog", "image.nspawn", "image.osrelease", "image.pcrs", "image.roothash",
+				"image.changelog", "image.nspawn", "image.osrelease", "image.pcrs", "image.roothash", "image.console.log", "image.journal.log",
 				"SHA256SUMS", "image.raw", "image.raw.zst", "image.tar.gz", "image.foo", "image.root.raw", "image2", "imag", "image_1",
 			},
 			left: []string{"SHA256SUMS", "imag", "image.foo", "image.raw", "image.raw.zst", "image.root.raw", "image.tar.gz", "image2", "image_1"},

@@ -205,6 +205,21 @@ func (m *image) outputs() string { return m.stage.Path("outputs") }
 // temporary is a directory beside the outputs for what is needed only until they are written.
 func (m *image) temporary() string { return m.stage.Path("writing") }
 
+// copyNSpawnSettings puts the settings for systemd-nspawn(1) beside the output, where it finds them by itself.
+func (m *image) copyNSpawnSettings(ctx context.Context) error {
+	if m.NSpawnSettings == "" || m.Format == config.FormatNone {
+		return nil
+	}
+	source, err := filepath.EvalSymlinks(m.NSpawnSettings)
+	if err == nil {
+		err = tree.Copy(ctx, source, filepath.Join(m.outputs(), m.SplitName("nspawn")), tree.CopyOptions{IgnoreOwners: true})
+	}
+	if err != nil {
+		return fmt.Errorf("copying NSpawnSettings=: %w", err)
+	}
+	return nil
+}
+
 // writeOutput packs the tree and puts the outputs into their places, each in one step.
 func (m *image) writeOutput(ctx context.Context) (int64, error) {
 	req := output.Request{
@@ -221,6 +236,9 @@ func (m *image) writeOutput(ctx context.Context) (int64, error) {
 	}
 	if m.makesBootFiles() {
 		req.Boot, req.FinishDisk = m.makeBootFiles, m.finishDisk
+	}
+	if err := m.copyNSpawnSettings(ctx); err != nil {
+		return 0, err
 	}
 	err := m.step("writing "+m.OutputName(), func() error {
 		_, err := output.Write(ctx, req)

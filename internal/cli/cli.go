@@ -8,10 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
 	"runtime/debug"
-	"syscall"
-	"time"
 
 	"github.com/mkosi-go/mkosi/internal/build"
 	"github.com/mkosi-go/mkosi/internal/config"
@@ -41,7 +38,9 @@ type app struct {
 	host   host.Facts
 	stdout io.Writer
 	ui     *ui.Printer
-	cfg    *config.Config
+	// signals end the context of the verb.
+	signals *signals
+	cfg     *config.Config
 	// cfgErr is what is wrong with the configuration, for the verbs that work all the same.
 	cfgErr error
 	// excerpts are the lines that its problems are about.
@@ -93,54 +92,26 @@ func Main(args []string) (code int) {
 		}
 	}()
 
-	ctx, stop := signalContext(lastResort)
-	defer stop()
 	dir, err := os.Getwd()
 	if err != nil {
 		return (&app{ui: printer}).report(fmt.Errorf("finding the current directory: %w", err))
 	}
 	a := &app{line: config.ParseArgs(args), dir: dir, host: host.Detect(), stdout: os.Stdout, ui: printer}
-	err = a.run(ctx)
-	return a.report(err)
+	// The process that waits outside of a session passes all signals on, however many, and ends when what is inside does.
+	if err := a.enterSession(); err != nil {
+		return a.report(err)
+	}
+	a.signals = receiveSignals(lastResort)
+	defer a.signals.close()
+	return a.report(a.run(a.signals.ctx))
 }
 
 func versionLine() string {
 	return fmt.Sprintf("mkosi %s (reads the configuration of mkosi %s)", Version, config.Version)
 }
 
-// signalError is the cause of a context that a signal ended.
-type signalError struct{ signal syscall.Signal }
-
-func (e signalError) Error() string { return "interrupted (" + e.signal.String() + ")" }
-
-// lastResort is how long the program may take to end by itself after a signal. Commands are killed long before; this is for
-// what nobody can cancel, such as a file system that does not answer.
-const lastResort = 5 * time.Second
-
-// signalContext returns a context that the usual signals end; a second one kills the program at once, and without that
-// the first one does after a while.
-func signalContext(patience time.Duration) (context.Context, func()) {
-	ctx, cancel := context.WithCancelCause(context.Background())
-	ch := make(chan os.Signal, 1)
-	signal.Notify(ch, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
-	go func() {
-		sig, ok := <-ch
-		if !ok {
-			return
-		}
-		signal.Stop(ch)
-		cancel(signalError{sig.(syscall.Signal)})
-		time.Sleep(patience)
-		_ = syscall.Kill(os.Getpid(), sig.(syscall.Signal))
-	}()
-	return ctx, func() { signal.Stop(ch); cancel(nil) }
-}
-
 // run loads the configuration and does what the verb says.
 func (a *app) run(ctx context.Context) error {
-	if err := a.enterSession(); err != nil {
-		return err
-	}
 	cfg, err := config.Load(ctx, config.LoadOptions{CommandLine: a.line, Dir: a.dir, Host: a.host, Rand: rand.Reader, Run: host.Output})
 	a.cfg, a.cfgErr = cfg, err
 	if err != nil && !toleratesErrors(cfg) {
@@ -182,7 +153,11 @@ func (a *app) report(err error) int {
 	}
 	var sig signalError
 	if errors.As(err, &sig) {
-		p.Error(sig, "outputs that were not finished are as they were before")
+		hint := "outputs that were not finished are as they were before"
+		if own, _ := advice(err); own != "" {
+			hint = own
+		}
+		p.Error(sig, hint)
 		return exitSignal + int(sig.signal)
 	}
 	var bug *build.PanicError

@@ -16,24 +16,33 @@ import (
 // offer lets mkosi ssh find a machine and the owner of SshCertificate= log in to its guest. It is for the time before the
 // machine runs; done is to be called when it has ended.
 func (a *app) offer(img *config.Image, m *machine.Machine) (done func() error, err error) {
-	dir, err := running.Dir(a.host.UID, a.host.Environment)
-	if err != nil {
-		return nil, err
-	}
 	ports, err := offerSSH(img, m)
 	if err != nil {
 		return nil, err
 	}
-	entry, err := running.Enter(dir, running.Machine{Name: m.Name(), Image: img.OutputPath(a.cfg.Dir), CID: m.CID(), SSHPorts: ports})
+	return a.enterMachine(img, running.Machine{Name: m.Name(), Image: img.OutputPath(a.cfg.Dir), CID: m.CID(), SSHPorts: ports})
+}
+
+// enterMachine puts a machine into the list of those that run, until done is called. Without such a list, as for a user
+// who is not logged in, and with a name that is taken, only mkosi ssh does not work; done is there nevertheless.
+func (a *app) enterMachine(img *config.Image, m running.Machine) (done func() error, err error) {
+	dir, err := running.Dir(a.host.UID, a.host.Environment)
+	var entry *running.Entry
+	if err == nil {
+		entry, err = running.Enter(dir, m)
+	}
 	var taken *running.AlreadyRunningError
-	if errors.As(err, &taken) {
+	switch {
+	case err == nil:
+		return entry.Close, nil
+	case errors.As(err, &taken):
 		a.ui.Warnf(img.Image, "%v: mkosi ssh finds that one, unless this one gets another name with --machine=NAME", taken)
-		return func() error { return nil }, nil
+	case img.Ssh == config.SshRuntime:
+		return nil, fmt.Errorf("the image has Ssh=runtime, and mkosi ssh would not find the machine: %w", err)
+	default:
+		a.ui.Warnf(img.Image, "mkosi ssh will not find the machine: %v", err)
 	}
-	if err != nil {
-		return nil, err
-	}
-	return entry.Close, nil
+	return func() error { return nil }, nil
 }
 
 // offerSSH lets the owner of SshCertificate= log in to a guest, and returns the ports of this host that lead to its sshd

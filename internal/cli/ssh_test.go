@@ -5,10 +5,14 @@ import (
 	"errors"
 	"io"
 	"net"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/mkosi-go/mkosi/internal/config"
+	"github.com/mkosi-go/mkosi/internal/host"
+	"github.com/mkosi-go/mkosi/internal/machine/running"
 	"github.com/mkosi-go/mkosi/internal/machine/suite"
 	"github.com/mkosi-go/mkosi/internal/ui"
 )
@@ -90,5 +94,39 @@ func TestPort(t *testing.T) {
 	}
 	if err := newPort().Close(); err != nil {
 		t.Error(err)
+	}
+}
+
+// A user who is not logged in, as in cron(8), gets a machine all the same, unless it is to be logged in to.
+func TestEnterMachine(t *testing.T) {
+	shared := t.TempDir()
+	if err := errors.Join(os.Mkdir(filepath.Join(shared, "mkosi"), 0o755), os.Chmod(filepath.Join(shared, "mkosi"), 0o755)); err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		name, runtime string
+		ssh           config.Ssh
+		fails         bool
+		warning       string
+	}{
+		{"there", t.TempDir(), config.SshRuntime, false, ""},
+		{"none", "", config.SshAuto, false, "mkosi ssh will not find the machine: there is no directory"},
+		{"stale", "/nowhere", config.SshAuto, false, "mkosi ssh will not find the machine: there is no directory"},
+		{"of another user", shared, config.SshAuto, false, "mkosi ssh will not find the machine"},
+		{"none, and wanted", "", config.SshRuntime, true, ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			var said bytes.Buffer
+			a := &app{ui: ui.New(&said, ui.Options{}), host: host.Facts{UID: 4000000, Environment: map[string]string{"XDG_RUNTIME_DIR": tt.runtime}}}
+			done, err := a.enterMachine(&config.Image{Image: "main", Ssh: tt.ssh}, running.Machine{Name: "name"})
+			if (err != nil) != tt.fails || !strings.Contains(said.String(), tt.warning) || tt.warning == "" && said.Len() > 0 {
+				t.Errorf("got %v, and it said %q", err, &said)
+			}
+			if err == nil {
+				if err := done(); err != nil {
+					t.Error(err)
+				}
+			}
+		})
 	}
 }

@@ -34,7 +34,7 @@ type tested struct {
 	// Error is why not all tests were run.
 	Error      string `json:",omitempty"`
 	ConsoleLog string
-	Journal    string // "" if the guest did not come up
+	Journal    string // "" if nothing of it came from the guest
 }
 
 // test boots the image in a copy that is thrown away, and runs tests in it.
@@ -70,7 +70,7 @@ func (a *app) test(ctx context.Context) error {
 	switch {
 	case err != nil:
 		if hint, _ := advice(err); hint == "" && hasContent(run.report.ConsoleLog) {
-			err = &hintError{err, "what the guest printed is in " + a.short(run.report.ConsoleLog)}
+			err = &hintError{err, run.kept()}
 		}
 		return err
 	case run.report.Passed:

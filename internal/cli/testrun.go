@@ -10,7 +10,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/mkosi-go/mkosi/internal/config"
@@ -29,9 +28,10 @@ type testRun struct {
 	machine *machine.Machine
 	report  tested
 
-	log   *os.File // the console
-	watch *console.Watch
-	guest *agent.Client
+	log     *os.File // the console
+	watch   *console.Watch
+	guest   *agent.Client
+	journal *journalLog
 }
 
 // newTestRun plans the machine and opens its console log, which close closes.
@@ -46,13 +46,16 @@ func (a *app) newTestRun(main *config.Image, tests *suite.Suite) (_ *testRun, er
 		watch: console.NewWatch(),
 		report: tested{Image: img.OutputPath(a.cfg.Dir), FailedUnits: []string{}, Tests: []suite.Result{},
 			ConsoleLog: logs + ".console.log"}}
-	if r.log, err = os.Create(r.report.ConsoleLog); err != nil {
+	if r.log, err = createLog(r.report.ConsoleLog); err != nil {
 		return nil, fmt.Errorf("keeping the console of the guest: %w", err)
+	}
+	if r.journal, err = newJournalLog(logs + ".journal.log"); err != nil {
+		return nil, errors.Join(fmt.Errorf("keeping the journal of the guest: %w", err), r.log.Close())
 	}
 	printed := io.MultiWriter(console.Limited(console.Plain(r.log), console.MaxLog), r.watch)
 	r.machine, err = machine.New(&img, machine.Options{Dir: a.cfg.Dir, Host: a.host, UI: a.ui, Console: machine.Console{Output: printed}})
 	if err != nil {
-		return nil, errors.Join(err, r.log.Close())
+		return nil, errors.Join(err, r.close())
 	}
 	for name, value := range agent.GuestCredentials() {
 		r.machine.AddCredential(name, value)
@@ -62,6 +65,7 @@ func (a *app) newTestRun(main *config.Image, tests *suite.Suite) (_ *testRun, er
 		ports[i] = newPort()
 		r.machine.AddPort(machine.Port{Name: name, Serve: ports[i].serve})
 	}
+	r.machine.AddPort(machine.Port{Name: agent.LogPort, Serve: r.journal.receive})
 	r.guest = agent.New(agent.Ports{Control: ports[0], Output: ports[1], Error: ports[2]}, rand.Reader)
 	return r, nil
 }
@@ -105,11 +109,16 @@ func (p *port) Close() error {
 	return err
 }
 
+// close closes the logs, and says in the report whether there is a journal.
 func (r *testRun) close() error {
-	if err := r.log.Close(); err != nil {
-		return fmt.Errorf("keeping the console of the guest: %w", err)
+	var err error
+	if r.report.Journal, err = r.journal.close(); err != nil {
+		err = fmt.Errorf("keeping the journal of the guest: %w", err)
 	}
-	return nil
+	if logErr := r.log.Close(); logErr != nil {
+		err = errors.Join(err, fmt.Errorf("keeping the console of the guest: %w", logErr))
+	}
+	return err
 }
 
 // errTested ends the machine when everything has been done.
@@ -159,7 +168,12 @@ func (r *testRun) talk(ctx context.Context) error {
 		return err
 	}
 	r.report.Passed = passed(results)
-	return r.keepJournal(ctx)
+	ctx, cancel := context.WithTimeoutCause(ctx, r.limit, errSlow)
+	defer cancel()
+	if err := r.journal.complete(ctx, r.guest); err != nil {
+		return fmt.Errorf("keeping the journal of the guest: %w", err)
+	}
+	return nil
 }
 
 func passed(results []suite.Result) bool {
@@ -170,22 +184,3 @@ func passed(results []suite.Result) bool {
 	}
 	return true
 }
-
-// keepJournal writes the journal of the guest beside the image.
-func (r *testRun) keepJournal(ctx context.Context) error {
-	path := strings.TrimSuffix(r.report.ConsoleLog, ".console.log") + ".journal.log"
-	f, err := os.Create(path)
-	if err == nil {
-		ctx, cancel := context.WithTimeoutCause(ctx, r.limit, errSlow)
-		defer cancel()
-		err = errors.Join(r.guest.Journal(ctx, console.Limited(console.Plain(f), maxJournal)), f.Close())
-	}
-	if err != nil {
-		return fmt.Errorf("keeping the journal of the guest: %w", err)
-	}
-	r.report.Journal = path
-	return nil
-}
-
-// maxJournal is how many bytes of a journal are kept.
-const maxJournal = 256 << 20

@@ -38,10 +38,18 @@ func (a *app) vm(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, withdraw()) }()
-	status, err := m.Run(ctx)
+	status, err := a.runMachine(ctx, m)
+	cause := context.Cause(ctx)
+	if received := context.Cause(a.signals.ctx); received != nil {
+		cause = received // also where the console of a closed terminal broke before
+	}
 	switch {
-	case errors.Is(context.Cause(ctx), errLeft):
+	case errors.Is(cause, errLeft):
 		return nil
+	case cause != nil && err == nil:
+		return &hintError{cause, "the guest has shut down"}
+	case errors.As(err, &signalError{}):
+		return &hintError{err, "the guest was ended as if its power had failed"}
 	case err == nil && status != 0:
 		return commandExit(status)
 	}
@@ -71,8 +79,11 @@ func (a *app) buildToRun(ctx context.Context) error {
 // errLeft ends a machine whose console the user has left.
 var errLeft = errors.New("the console was left")
 
+// errUnread ends a machine whose console nobody sees any more.
+var errUnread = errors.New("the console cannot be written to")
+
 // console is the console of a machine on the streams of this process, as Console= has it. leave is called with errLeft
-// when the user leaves it, done is to be called when the machine has ended.
+// when the user leaves it, and with errUnread when it breaks; done is to be called when the machine has ended.
 func (a *app) console(leave context.CancelCauseFunc) (c machine.Console, done func(), err error) {
 	done = func() {}
 	mode := a.cfg.Main().Console
@@ -86,6 +97,7 @@ func (a *app) console(leave context.CancelCauseFunc) (c machine.Console, done fu
 	if console.IsTerminal(os.Stdout) {
 		c.Terminal.Name = a.host.Environment["TERM"]
 		c.Terminal.Columns, c.Terminal.Rows = console.Size(os.Stdout)
+		done = func() { console.Tidy(os.Stdout) }
 	}
 	switch mode {
 	case config.ConsoleReadOnly:
@@ -98,8 +110,13 @@ func (a *app) console(leave context.CancelCauseFunc) (c machine.Console, done fu
 		c.Input, c.Output, done = attached.Input, attached.Output, attached.Close
 		go func() {
 			<-attached.Left()
+			attached.Close() // so that Ctrl-C is a signal again
 			leave(errLeft)
 		}()
+	}
+	if mode != config.ConsoleNative || !console.IsTerminal(os.Stdin) || !console.IsTerminal(os.Stdout) {
+		// Otherwise the terminal itself is QEMU's.
+		c.Output = console.Lasting(c.Output, func() { leave(errUnread) })
 	}
 	return c, done, nil
 }

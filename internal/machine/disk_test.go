@@ -4,10 +4,14 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/mkosi-go/mkosi/internal/config"
 	"github.com/mkosi-go/mkosi/internal/disk/gpt"
@@ -151,8 +155,51 @@ func TestDrives(t *testing.T) {
 	if got := r.drives[1].blockdev(true); !strings.HasPrefix(got, "driver=raw,node-name=b,file.driver=file,file.filename="+kept+",file.aio=io_uring,file.locking=off,") || !strings.HasSuffix(got, ",read-only=on") {
 		t.Errorf("got %s", got)
 	}
+	// Others can put a file of that name into a directory that is everybody's.
+	elsewhere := filepath.Join(dir, "elsewhere")
+	s.write(elsewhere, nil, 0o600)
+	for name, plant := range map[string]func() error{
+		"a link":       func() error { return os.Symlink(elsewhere, kept) },
+		"another name": func() error { return os.Link(elsewhere, kept) },
+		"a pipe":       func() error { return unix.Mkfifo(kept, 0o600) },
+		"a directory":  func() error { return os.Mkdir(kept, 0o700) },
+	} {
+		if err := errors.Join(os.Remove(kept), plant()); err != nil {
+			t.Fatal(err)
+		}
+		err := s.runs().prepareDrives()
+		if info, statErr := os.Stat(elsewhere); err == nil || statErr != nil || info.Size() != 0 {
+			t.Errorf("%s was taken for the kept drive: error %v, and the other file has %d bytes, %v", name, err, info.Size(), statErr)
+		}
+	}
 	s.img.Drives = []config.Drive{{ID: "../up", Size: 1}}
 	if err := s.runs().prepareDrives(); err == nil {
 		t.Error("the name of a drive led out of its directory")
+	}
+}
+
+// foreign is a file of another user.
+type foreign struct{ fs.FileInfo }
+
+func (f foreign) Sys() any {
+	st := *f.FileInfo.Sys().(*syscall.Stat_t)
+	st.Uid++
+	return &st
+}
+
+func TestOwnFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(path, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	info, err := os.Stat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := ownFile(path, info); err != nil {
+		t.Error(err)
+	}
+	if err := ownFile(path, foreign{info}); err == nil || !strings.Contains(err.Error(), "another user") {
+		t.Errorf("got %v", err)
 	}
 }

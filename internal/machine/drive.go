@@ -4,9 +4,13 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
+	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // drive is a drive of Drives=, which the user connects by its name with a device of QemuArgs=.
@@ -25,6 +29,9 @@ func (d drive) blockdev(ioUring bool) string {
 	return text
 }
 
+// persistent is the flag of a drive whose file is kept.
+const persistent = "persist"
+
 // drivesDir is where files of drives are that have no directory.
 const drivesDir = "/var/tmp"
 
@@ -37,7 +44,7 @@ func (r *running) prepareDrives() error {
 		path, ok := files[file]
 		if !ok {
 			var err error
-			if path, err = r.driveFile(cmp.Or(d.Directory, drivesDir), file, d.Size, slices.Contains(d.Flags, "persist")); err != nil {
+			if path, err = r.driveFile(cmp.Or(d.Directory, drivesDir), file, d.Size, slices.Contains(d.Flags, persistent)); err != nil {
 				return fmt.Errorf("making the drive %s: %w", d.ID, err)
 			}
 			files[file] = path
@@ -54,23 +61,39 @@ func (r *running) driveFile(dir, file string, size int64, persist bool) (string,
 		return "", fmt.Errorf("%q cannot be the name of a file", name)
 	}
 	path := filepath.Join(dir, name)
-	flags := os.O_RDWR | os.O_CREATE
+	how := os.O_RDWR | os.O_CREATE | unix.O_NOFOLLOW | unix.O_NONBLOCK // which waits for nobody at a pipe
 	if !persist {
 		staging, err := r.beside(path)
 		if err != nil {
 			return "", err
 		}
 		path = staging.Path(name)
-		flags |= os.O_EXCL
+		how |= os.O_EXCL
 	}
-	f, err := os.OpenFile(path, flags, 0o600)
+	f, err := os.OpenFile(path, how, 0o600)
 	if err != nil {
 		return "", err
 	}
 	// A kept file that is larger keeps its size: what is in it would be lost.
 	fi, err := f.Stat()
+	if err == nil {
+		err = ownFile(path, fi)
+	}
 	if err == nil && fi.Size() < size {
 		err = f.Truncate(size)
 	}
 	return path, errors.Join(err, f.Close())
+}
+
+// ownFile refuses what somebody else has put where a file of this user's is expected: in a directory that is everybody's,
+// that can be a name of any file.
+func ownFile(path string, info fs.FileInfo) error {
+	st, ok := info.Sys().(*syscall.Stat_t)
+	switch {
+	case !ok || !info.Mode().IsRegular() || st.Nlink != 1:
+		return fmt.Errorf("%s is no regular file with one name only", path)
+	case int(st.Uid) != os.Geteuid():
+		return fmt.Errorf("%s belongs to another user", path)
+	}
+	return nil
 }

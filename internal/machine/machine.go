@@ -16,7 +16,6 @@ import (
 	"io"
 	"net"
 	"os"
-	"sync"
 
 	"github.com/mkosi-go/mkosi/internal/config"
 	"github.com/mkosi-go/mkosi/internal/host"
@@ -37,8 +36,6 @@ type Options struct {
 	Console Console
 	// UI is told what is worth telling, and everything that is started when it is debugging.
 	UI *ui.Printer
-	// Started, unless it is nil, is called once the machine runs. An error ends the machine and is what Run returns.
-	Started func() error
 }
 
 // Console is where the console of a guest is. The zero value is none at all, as Console=headless has it. It means nothing
@@ -99,8 +96,8 @@ type Machine struct {
 	receiver    *notify.Receiver
 	listener    notify.Listener // for the receiver, with VSOCK
 
-	mu      sync.Mutex
-	monitor *qmp.Client // of the machine, once it runs
+	runs    chan struct{} // closed once it runs
+	monitor *qmp.Client   // of the machine, when it runs
 }
 
 // New plans a machine for an image that has been built. What [Check] refuses, or else what is missing here, all of it, is
@@ -109,7 +106,7 @@ func New(img *config.Image, opts Options) (*Machine, error) { return plan(img, o
 
 // plan is New on a host that answers probes in a certain way.
 func plan(img *config.Image, opts Options, p probes) (*Machine, error) {
-	m := &Machine{img: img, opts: opts, probes: p, image: img.OutputPath(opts.Dir)}
+	m := &Machine{img: img, opts: opts, probes: p, image: img.OutputPath(opts.Dir), runs: make(chan struct{})}
 	if err := Check(img); err != nil {
 		return nil, err
 	}

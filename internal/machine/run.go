@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"path/filepath"
 	"slices"
 	"sync"
 
@@ -211,7 +212,7 @@ func (r *running) runQEMU() error {
 	}
 	r.monitor = fd
 	defer monitor.Close()
-	cmd := r.m.tools.wide(r.m.arguments(&r.resources))
+	cmd := r.m.tools.wide(r.m.arguments(&r.resources), r.paths()...)
 	cmd.ExtraFiles = r.files
 	if r.m.opts.UI.Debugging() {
 		w := r.m.opts.UI.Writer(r.m.img.Image)
@@ -239,6 +240,22 @@ func (r *running) runQEMU() error {
 	return nil
 }
 
+// paths are the files and directories of this host that the virtual machine monitor opens by their names.
+func (r *running) paths() []string {
+	paths := []string{r.disk.path, r.disk.backing, r.m.boot.kernel, r.m.boot.initrd}
+	for _, d := range r.drives {
+		paths = append(paths, d.path)
+	}
+	if r.m.vmspawn() {
+		paths = append(paths, filepath.Dir(r.m.image)) // where its copy of an image goes
+		for _, s := range r.m.shares {
+			paths = append(paths, s.source)
+		}
+	}
+	slices.Sort(paths)
+	return slices.DeleteFunc(slices.Compact(paths), func(path string) bool { return path == "" })
+}
+
 // greet waits until the machine runs, which it does not if QEMU ends before.
 func (r *running) greet(conn net.Conn) {
 	client, err := qmp.Connect(conn, r.told)
@@ -249,11 +266,7 @@ func (r *running) greet(conn net.Conn) {
 		return
 	}
 	r.m.setMonitor(client)
-	err = r.enrol(r.ctx)
-	if err == nil && r.m.opts.Started != nil {
-		err = r.m.opts.Started()
-	}
-	if err != nil {
+	if err := r.enrol(r.ctx); err != nil {
 		r.end(err)
 	}
 }

@@ -56,9 +56,7 @@ cat "$credential" | tr -d '\0'
 eval "echo from the guest >&$port"
 `)
 	var printed bytes.Buffer
-	started := 0
 	s.opts.Console = Console{Input: strings.NewReader("hello\n"), Output: &printed}
-	s.opts.Started = func() error { started++; return nil }
 	m := s.plan()
 	m.AddCredential("z.last", "secret")
 	var got []byte
@@ -71,8 +69,8 @@ eval "echo from the guest >&$port"
 	if want := "typed hello\n" + credential; printed.String() != want {
 		t.Errorf("the console has %q, want %q", printed.String(), want)
 	}
-	if string(got) != "from the guest\n" || started != 1 {
-		t.Errorf("the port had %q, and Started was called %d times", got, started)
+	if string(got) != "from the guest\n" {
+		t.Errorf("the port had %q", got)
 	}
 	if strings.Contains(s.said.String(), "secret") || strings.Contains(s.said.String(), "c2VjcmV0") {
 		t.Errorf("a secret was logged:\n%s", s.said.String())
@@ -102,22 +100,23 @@ func TestRunFailsAsQEMUDoes(t *testing.T) {
 	}
 }
 
+// when is a console that calls a function when the guest prints something.
+type when func(printed string)
+
+func (w when) Write(data []byte) (int, error) {
+	w(string(data))
+	return len(data), nil
+}
+
 func TestRunEndsWhenItIsTold(t *testing.T) {
-	for name, tell := range map[string]func(s *scene, cancel context.CancelCauseFunc) error{
-		"by its context":     func(_ *scene, cancel context.CancelCauseFunc) error { cancel(errTold); return nil },
-		"by who was started": func(*scene, context.CancelCauseFunc) error { return errTold },
-	} {
-		t.Run(name, func(t *testing.T) {
-			s := newScene(t)
-			// As QEMU, it takes being told to end for a good end.
-			s.stage("trap 'exit 0' TERM; greet; sleep 1000 & wait")
-			ctx, cancel := context.WithCancelCause(t.Context())
-			defer cancel(nil)
-			s.opts.Started = func() error { return tell(s, cancel) }
-			if _, err := s.plan().Run(ctx); !errors.Is(err, errTold) {
-				t.Errorf("got %v", err)
-			}
-		})
+	s := newScene(t)
+	// As QEMU, it takes being told to end for a good end.
+	s.stage("trap 'exit 0' TERM; greet; echo up; sleep 1000 & wait")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	defer cancel(nil)
+	s.opts.Console = Console{Output: when(func(string) { cancel(errTold) })}
+	if _, err := s.plan().Run(ctx); !errors.Is(err, errTold) {
+		t.Errorf("got %v", err)
 	}
 }
 
@@ -125,17 +124,48 @@ var errTold = errors.New("told to end")
 
 func TestPowerDown(t *testing.T) {
 	s := newScene(t)
-	s.stage(`greet; eval "read -r line <&$monitor; echo \"\$line\"; echo '{\"return\": {}}' >&$monitor"`)
-	var printed bytes.Buffer
-	s.opts.Console = Console{Output: &printed}
+	s.stage(`greet; echo up; eval "read -r line <&$monitor; echo \"\$line\"; echo '{\"return\": {}}' >&$monitor"`)
+	var printed strings.Builder
 	var m *Machine
-	s.opts.Started = func() error { return m.PowerDown() }
+	asked := make(chan error, 1)
+	s.opts.Console = Console{Output: when(func(text string) {
+		printed.WriteString(text)
+		if text == "up\n" {
+			go func() { asked <- m.PowerDown(t.Context()) }()
+		}
+	})}
 	m = s.plan()
-	if err := m.PowerDown(); err == nil {
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := m.PowerDown(ended); err == nil {
 		t.Error("a machine that does not run was powered down")
 	}
 	if _, err := m.Run(t.Context()); err != nil || !strings.Contains(printed.String(), `"system_powerdown"`) {
-		t.Errorf("got %v, and QEMU heard %q", err, printed.String())
+		t.Errorf("got %v, and QEMU printed %q", err, printed.String())
+	}
+	if err := <-asked; err != nil {
+		t.Error(err)
+	}
+}
+
+func TestKeepsChanges(t *testing.T) {
+	for _, tt := range []struct {
+		format    config.Format
+		ephemeral bool
+		drives    []config.Drive
+		want      bool
+	}{
+		{config.FormatDisk, false, nil, true},
+		{config.FormatDisk, true, nil, false},
+		{config.FormatDirectory, false, nil, true},
+		{config.FormatCPIO, false, nil, false},
+		{config.FormatUKI, false, []config.Drive{{ID: "a"}}, false},
+		{config.FormatDisk, true, []config.Drive{{ID: "a"}, {ID: "b", Flags: []string{"persist"}}}, true},
+	} {
+		m := &Machine{img: &config.Image{Format: tt.format, Ephemeral: tt.ephemeral, Drives: tt.drives}}
+		if got := m.KeepsChanges(); got != tt.want {
+			t.Errorf("%+v: got %v", tt, got)
+		}
 	}
 }
 

@@ -42,7 +42,8 @@ func (m *Machine) planShares() error {
 		for _, t := range script.Sources(m.img) {
 			m.shares = append(m.shares, share{source: t.Source, tag: t.Target})
 		}
-		if dir := m.img.BuildSubdirectory(); dir != "" {
+		// The directory is made by the first build script.
+		if dir := m.img.BuildSubdirectory(); dir != "" && isDir(dir) {
 			m.shares = append(m.shares, share{source: dir, tag: script.BuildDir})
 		}
 	}
@@ -62,6 +63,11 @@ func (m *Machine) planShares() error {
 		return m.missing(softwareVirtiofs, err)
 	}
 	return nil
+}
+
+func isDir(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.IsDir()
 }
 
 // mountShares has the guest's systemd mount the directories, but for its root file system.

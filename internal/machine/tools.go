@@ -78,7 +78,8 @@ func (t tools) narrow(argv []string, ops ...sandbox.Op) *sandbox.Cmd {
 		system = append(system, sandbox.BindReadOnly(dir, dir).Try())
 	}
 	return &sandbox.Cmd{
-		Args: argv, Env: []string{"HOME=/", "LANG=C.UTF-8", "TERM=dumb", "PATH=" + t.path()}, Ops: append(system, ops...),
+		Detached: true, // it is to last as long as the machine
+		Args:     argv, Env: []string{"HOME=/", "LANG=C.UTF-8", "TERM=dumb", "PATH=" + t.path()}, Ops: append(system, ops...),
 	}
 }
 
@@ -89,16 +90,16 @@ func hardware() []int {
 }
 
 // wide is the view of a virtual machine monitor, whose arguments may name any file: that of this process, with the
-// programs of the tools tree in place of the host's.
-func (t tools) wide(argv []string) *sandbox.Cmd {
+// programs of the tools tree in place of the host's. files are those of this host that it needs wherever they are.
+func (t tools) wide(argv []string, files ...string) *sandbox.Cmd {
 	env := maps.Clone(t.env)
 	if env == nil {
 		env = map[string]string{}
 	}
 	env["PATH"] = t.path()
-	cmd := &sandbox.Cmd{Args: argv, Network: true, DropCapabilities: hardware(), Ops: []sandbox.Op{sandbox.Bind("/", "/"), sandbox.Proc("/proc")}}
+	cmd := &sandbox.Cmd{Args: argv, Detached: true, Network: true, DropCapabilities: hardware(), Ops: []sandbox.Op{sandbox.Bind("/", "/"), sandbox.Proc("/proc")}}
 	if t.root != "/" {
-		cmd.Ops = t.overHost()
+		cmd.Ops = t.overHost(files)
 	}
 	for _, name := range slices.Sorted(maps.Keys(env)) {
 		cmd.Env = append(cmd.Env, name+"="+env[name])
@@ -112,9 +113,15 @@ var toolSettings = []string{"/etc/fonts", "/etc/pipewire", "/etc/pulse", "/etc/q
 // hostSettings are what a virtual machine monitor wants to know of the host.
 var hostSettings = []string{"/etc/passwd", "/etc/group", "/etc/machine-id", "/etc/localtime"}
 
-// overHost is the host's file system with the programs of a tools tree.
-func (t tools) overHost() []sandbox.Op {
+// overHost is the host's file system with the programs of a tools tree. Of what these cover, files are there nevertheless.
+func (t tools) overHost(files []string) []sandbox.Op {
 	ops := sandbox.Programs(t.root)
+	files = slices.DeleteFunc(slices.Clone(files), func(file string) bool { return !isCovered(file) })
+	if len(files) > 0 {
+		// There have to be places for them, which a tools tree does not have, and must not get.
+		usr := sandbox.OverlayLayers{Lower: []string{filepath.Join(t.root, "usr")}, Ephemeral: true}
+		ops = append(ops, sandbox.Overlay(usr, "/usr"))
+	}
 	entries, err := os.ReadDir("/")
 	if err != nil {
 		return ops // what is missing, programs complain about
@@ -122,7 +129,7 @@ func (t tools) overHost() []sandbox.Op {
 	for _, e := range entries {
 		name := "/" + e.Name()
 		switch {
-		case name == "/usr" || name == "/etc" || name == "/proc" || name == "/opt" || isProgramDir(name):
+		case name == "/usr" || name == "/etc" || name == "/proc" || isProgramDir(name):
 		case e.Type()&fs.ModeSymlink != 0:
 			if link, err := os.Readlink(name); err == nil {
 				ops = append(ops, sandbox.Symlink(link, name))
@@ -137,7 +144,19 @@ func (t tools) overHost() []sandbox.Op {
 	for _, name := range hostSettings {
 		ops = append(ops, sandbox.BindReadOnly(name, name).Try())
 	}
+	for _, file := range files {
+		ops = append(ops, sandbox.Bind(file, file))
+	}
 	return append(append(ops, sandbox.HostNetwork()...), sandbox.Proc("/proc"))
+}
+
+// isCovered reports whether a path of this host leads to where the sandbox has what belongs to a tools tree.
+func isCovered(file string) bool {
+	if real, err := filepath.EvalSymlinks(file); err == nil {
+		file = real
+	}
+	top, _, _ := strings.Cut(strings.TrimPrefix(file, "/"), "/")
+	return top == "usr" || top == "etc" || isProgramDir("/"+top)
 }
 
 // isProgramDir reports whether a directory beside /usr belongs to it.

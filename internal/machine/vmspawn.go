@@ -215,7 +215,7 @@ func (m *Machine) addVmspawnDevices(a *arguments) {
 
 // runVmspawn runs systemd-vmspawn until it ends, and returns the guest's exit status, which is its own, as is its failure.
 func (r *running) runVmspawn() (status int, err error) {
-	cmd := r.m.tools.wide(r.m.vmspawnArguments(&r.resources))
+	cmd := r.m.tools.wide(r.m.vmspawnArguments(&r.resources), r.paths()...)
 	cmd.DropCapabilities = nil // it makes namespaces and mounts for its helpers
 	cmd.ExtraFiles = r.files
 	cmd.Stdin, cmd.Stdout = r.m.opts.Console.Input, r.m.opts.Console.Output

@@ -46,6 +46,9 @@ type Cmd struct {
 	// settings, the clock) fails as for any ordinary user. It can make mounts and
 	// sandboxes of its own on top of what it has. It needs a [Proc] at /proc.
 	Confine bool
+	// Detached keeps from the command the signals of the terminal that the caller
+	// runs on: that of Ctrl-C, and that of its being closed.
+	Detached bool
 	// DropCapabilities are capabilities (unix.CAP_*, see capabilities(7)) that
 	// the command and its children can never have. CAP_SYS_PTRACE has to be
 	// among them for the others to be really out of reach. A command that keeps

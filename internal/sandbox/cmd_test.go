@@ -214,6 +214,29 @@ func TestCmdDropCapabilities(t *testing.T) {
 	}
 }
 
+// A link may lead up to the root directory and down again, as /etc/resolv.conf does where systemd-resolved runs.
+func TestCmdBindOfRelativeLink(t *testing.T) {
+	dir := t.TempDir()
+	link := filepath.Join(dir, "link")
+	if err := os.Symlink(strings.Repeat("../", strings.Count(dir, "/"))+"etc/passwd", link); err != nil {
+		t.Fatal(err)
+	}
+	if got := output(t, shell("head -c 5 /x", BindReadOnly(link, "/x"))); got != "root:" {
+		t.Errorf("got %q", got)
+	}
+}
+
+// Signals of a terminal go to processes of its session.
+func TestCmdDetached(t *testing.T) {
+	c := shell("read -r pid name state parent group session rest < /proc/$$/stat; [ $session = $$ ] && echo own; true")
+	for _, detached := range []bool{false, true} {
+		c.Detached = detached
+		if got := output(t, c) == "own"; got != detached {
+			t.Errorf("detached %t: a session of its own is %t", detached, got)
+		}
+	}
+}
+
 func TestCmdCancel(t *testing.T) {
 	t.Parallel()
 	for name, script := range map[string]string{

@@ -130,7 +130,7 @@ func startDirect(s *spec, files []uintptr) (int, error) {
 // leads the session of that terminal.
 func (s *spec) processAttributes() *syscall.SysProcAttr {
 	own := s.flags&flagTerminal != 0
-	return &syscall.SysProcAttr{Setsid: own, Setctty: own}
+	return &syscall.SysProcAttr{Setsid: own || s.flags&flagDetached != 0, Setctty: own}
 }
 
 // startingError says what could not be started.

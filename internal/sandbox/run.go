@@ -177,6 +177,7 @@ func (c *Cmd) specFile(terminal bool) (*os.File, error) {
 		flagSuppressSync:  c.SuppressSync,
 		flagConfine:       c.Confine,
 		flagTerminal:      terminal,
+		flagDetached:      c.Detached,
 	} {
 		if on {
 			s.flags |= flag

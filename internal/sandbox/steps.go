@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -20,7 +21,11 @@ func (a *assembly) bind(op Op) error {
 	if op.inside {
 		source, err = a.open(op.source, uint64(flags))
 	} else {
-		source, err = unix.Open(op.source, flags|unix.O_CLOEXEC, 0)
+		path := op.source
+		if !op.noFollow {
+			path = followOutside(path)
+		}
+		source, err = unix.Open(path, flags|unix.O_CLOEXEC, 0)
 	}
 	if op.try && missing(err) {
 		return nil
@@ -43,6 +48,35 @@ func (a *assembly) bind(op Op) error {
 		m, _ = a.outside(path)
 	}
 	return a.attachForeign(mount, op.target, m)
+}
+
+// maxLinks is how many links the kernel follows in a path.
+const maxLinks = 40
+
+// followOutside returns where the links in a path of the caller's lead. The kernel would not find out: the assembly lies
+// over "/", and a ".." in a link that goes up to there leads into it.
+func followOutside(path string) string {
+	if !filepath.IsAbs(path) || strings.HasPrefix(path, "/proc/") { // whose links only the kernel can follow
+		return path
+	}
+	done, rest, links := "/", strings.Split(path, "/"), 0
+	for len(rest) > 0 {
+		next := filepath.Join(done, rest[0])
+		rest = rest[1:]
+		target, err := os.Readlink(next)
+		if err != nil {
+			done = next // no link, or not there, which opening it says
+			continue
+		}
+		if links++; links > maxLinks {
+			return path
+		}
+		if filepath.IsAbs(target) {
+			done = "/"
+		}
+		rest = append(strings.Split(target, "/"), rest...)
+	}
+	return done
 }
 
 // clone returns a detached mount of the open source of a bind mount.

@@ -25,6 +25,7 @@ const (
 	flagSuppressSync
 	flagConfine
 	flagTerminal // standard input is a terminal of the command's own
+	flagDetached
 )
 
 // encode writes s as a sequence of unsigned varints and length-prefixed

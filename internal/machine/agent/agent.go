@@ -1,6 +1,6 @@
 // Package agent runs commands and units in a running guest without anything in the image that is made for it: neither
 // SSH nor a network is needed. A unit and a shell script get into the guest as system credentials, and speak with the
-// host over three ports of the virtual machine's serial bus (virtio-serial).
+// host over ports of the virtual machine's serial bus (virtio-serial).
 //
 // Over [ControlPort], requests and replies are lines of words. Every request is answered before the next one, so that
 // neither side reads more than is meant for it:
@@ -17,6 +17,8 @@
 //
 // What a command writes comes over [OutputPort] and [ErrorPort] as it is. When it has ended, the guest writes the mark
 // of the request, a random text, to both. What a process that was left behind writes after that belongs to nobody.
+//
+// Over [LogPort], if the guest has it, the journal comes as text while it is written.
 package agent
 
 import _ "embed"
@@ -26,6 +28,7 @@ const (
 	ControlPort = "io.mkosi.control"
 	OutputPort  = "io.mkosi.output"
 	ErrorPort   = "io.mkosi.error"
+	LogPort     = "io.mkosi.log"
 )
 
 // MaxFile is how many bytes a file for the guest may have. It lies in the guest's memory.

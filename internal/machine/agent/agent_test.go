@@ -230,7 +230,7 @@ func TestSendRefuses(t *testing.T) {
 
 func TestGuestCredentials(t *testing.T) {
 	c := GuestCredentials()
-	for _, port := range []string{ControlPort, OutputPort, ErrorPort} {
+	for _, port := range []string{ControlPort, OutputPort, ErrorPort, LogPort} {
 		if !strings.Contains(c["mkosi.agent"], "port "+port+")") {
 			t.Errorf("the script does not look for %s", port)
 		}

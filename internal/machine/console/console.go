@@ -60,14 +60,12 @@ func (a *Attached) Left() <-chan struct{} { return a.left }
 
 // Close gives the terminal back as it was. It has to be called in the end, also when something has gone wrong: defer it.
 func (a *Attached) Close() {
-	if a.keys == nil {
-		return
+	if a.keys != nil {
+		a.keys.Close()
+		a.restore()
 	}
-	a.keys.Close()
-	a.restore()
-	if IsTerminal(a.out) {
-		// A terminal that is gone needs nothing back.
-		_, _ = io.WriteString(a.out, leave)
+	if f, ok := a.out.(*os.File); ok {
+		Tidy(f)
 	}
 }
 

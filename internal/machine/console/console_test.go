@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -121,6 +122,56 @@ func TestAttachWithoutTerminal(t *testing.T) {
 	}
 	if _, err := io.WriteString(a.Output, "\x1bc"); err != nil || out.String() != "\x1bc" {
 		t.Errorf("got %q, %v", out.String(), err)
+	}
+}
+
+// Whatever a guest has left the terminal with, it is tidied, also when nothing is typed.
+func TestTidy(t *testing.T) {
+	user, program := newPty(t)
+	raw, err := Raw(program) // so that what is written comes as it is
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer raw()
+	a, err := Attach(strings.NewReader(""), program)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.Close()
+	Tidy(program)
+	got := make([]byte, 2*len(leave))
+	if _, err := io.ReadFull(user, got); err != nil || string(got) != leave+leave {
+		t.Errorf("got %q, %v", got, err)
+	}
+	file, err := os.Create(filepath.Join(t.TempDir(), "file"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	Tidy(file)
+	if info, err := file.Stat(); err != nil || info.Size() != 0 {
+		t.Errorf("a file is no terminal: %v, %v", info, err)
+	}
+}
+
+func TestLasting(t *testing.T) {
+	broken := 0
+	var out bytes.Buffer
+	w := Lasting(&out, func() { broken++ })
+	if _, err := io.WriteString(w, "seen"); err != nil || out.String() != "seen" || broken != 0 {
+		t.Errorf("got %q, %v, broken %d", out.String(), err, broken)
+	}
+	user, program := newPty(t)
+	w = Lasting(user, func() { broken++ })
+	program.Close()
+	user.Close()
+	for range 2 {
+		if n, err := io.WriteString(w, "unseen"); n != 6 || err != nil {
+			t.Errorf("got %d, %v", n, err)
+		}
+	}
+	if broken != 1 {
+		t.Errorf("broken %d times", broken)
 	}
 }
 

@@ -3,6 +3,7 @@ package console
 import (
 	"bytes"
 	"io"
+	"os"
 	"slices"
 	"strings"
 )
@@ -61,8 +62,40 @@ func (s *screen) keep(out *bytes.Buffer) {
 }
 
 // leave is what brings a terminal back to what a shell expects, whatever program of the guest was on it last: normal
-// characters, a visible cursor, wrapped lines, the main screen, keys and pastes as they are, no mouse.
-const leave = "\x1b[0m\x1b[?25h\x1b[?7h\x1b[?1l\x1b[?1000l\x1b[?1002l\x1b[?1003l\x1b[?1006l\x1b[?2004l\x1b>"
+// characters of the usual set, a visible cursor, no insertion, wrapped lines that scroll on the whole screen, which is the
+// main one, keys and pastes as they are, neither mouse nor focus. The margins and the origin move the cursor, which is
+// saved before that.
+const leave = "\x1b[?47l\x1b[0m\x1b(B\x0f\x1b[?25h\x1b[4l\x1b7\x1b[r\x1b[?6l\x1b8\x1b[?7h" +
+	"\x1b[?1l\x1b>\x1b[?1000l\x1b[?1002l\x1b[?1003l\x1b[?1006l\x1b[?1004l\x1b[?2004l"
+
+// Tidy brings a terminal, if f is one, back to what a shell expects after a guest has written to it.
+func Tidy(f *os.File) {
+	if IsTerminal(f) {
+		// A terminal that is gone needs nothing back.
+		_, _ = io.WriteString(f, leave)
+	}
+}
+
+// Lasting returns a writer that goes on when to does not any more, because a terminal was closed or a reader has gone:
+// it calls broken, once, and drops the rest.
+func Lasting(to io.Writer, broken func()) io.Writer { return &lasting{to: to, broken: broken} }
+
+type lasting struct {
+	to     io.Writer // nil when it is broken
+	broken func()
+}
+
+// Write passes on what still can be.
+func (l *lasting) Write(data []byte) (int, error) {
+	if l.to == nil {
+		return len(data), nil
+	}
+	if _, err := l.to.Write(data); err != nil {
+		l.to = nil
+		l.broken()
+	}
+	return len(data), nil
+}
 
 // plain writes text without control sequences and characters, for people and for grep.
 type plain struct {

@@ -33,19 +33,18 @@ type Machine struct {
 // maxEntry is how long a file of the directory may be.
 const maxEntry = 64 << 10
 
-// Dir returns the directory for the machines of a user: mkosi/ in $XDG_RUNTIME_DIR, else in /run/user/UID, and /run/mkosi
-// for root.
+// Dir returns the directory for the machines of a user: /run/mkosi for root, and for others mkosi/ in $XDG_RUNTIME_DIR, else
+// in /run/user/UID. Root's variable may be that of another user, whose directory root must not use.
 func Dir(uid int, environment map[string]string) (string, error) {
-	dir := environment["XDG_RUNTIME_DIR"]
-	if filepath.IsAbs(dir) {
-		return filepath.Join(dir, "mkosi"), nil
-	}
 	if uid == 0 {
 		return "/run/mkosi", nil
 	}
-	dir = fmt.Sprintf("/run/user/%d", uid)
-	if _, err := os.Stat(dir); err != nil {
-		return "", errors.New("there is no directory for the state of running machines: XDG_RUNTIME_DIR is not set")
+	dir := environment["XDG_RUNTIME_DIR"]
+	if !filepath.IsAbs(dir) {
+		dir = fmt.Sprintf("/run/user/%d", uid)
+	}
+	if info, err := os.Stat(dir); err != nil || !info.IsDir() {
+		return "", fmt.Errorf("there is no directory for the state of running machines: XDG_RUNTIME_DIR is not set to one, and %s is none", dir)
 	}
 	return filepath.Join(dir, "mkosi"), nil
 }

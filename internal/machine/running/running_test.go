@@ -99,11 +99,17 @@ func TestFindSaysWhatIsWrong(t *testing.T) {
 }
 
 func TestDir(t *testing.T) {
+	dir := t.TempDir()
 	for _, tt := range []struct {
-		uid  int
-		env  string
-		want string
-	}{{0, "", "/run/mkosi"}, {0, "/run/user/0", "/run/user/0/mkosi"}, {4000000, "/x", "/x/mkosi"}, {4000000, "relative", ""}} {
+		uid       int
+		env, want string
+	}{
+		{0, "", "/run/mkosi"},
+		{0, dir, "/run/mkosi"}, // as sudo -E leaves it
+		{4000000, dir, filepath.Join(dir, "mkosi")},
+		{4000000, filepath.Join(dir, "stale"), ""},
+		{4000000, "relative", ""},
+	} {
 		got, err := Dir(tt.uid, map[string]string{"XDG_RUNTIME_DIR": tt.env})
 		if got != tt.want || (err != nil) != (tt.want == "") {
 			t.Errorf("%+v: got %q, %v", tt, got, err)

@@ -1,4 +1,4 @@
-# Does in this system what the host asks for, over three ports of the virtual machine's serial bus. See the package that
+# Does in this system what the host asks for, over ports of the virtual machine's serial bus. See the package that
 # this file belongs to for what is said over them.
 port() {
     for name in /sys/class/virtio-ports/*/name; do
@@ -15,6 +15,7 @@ port() {
 until control=$(port io.mkosi.control) && output=$(port io.mkosi.output) && error=$(port io.mkosi.error); do
     sleep 1
 done
+log=$(port io.mkosi.log) && journalctl --boot --follow --no-tail --no-pager --output=short-precise > "$log" 2>/dev/null &
 exec 3<>"$control" 4>"$output" 5>"$error"
 unset CREDENTIALS_DIRECTORY INVOCATION_ID JOURNAL_STREAM SYSTEMD_EXEC_PID MEMORY_PRESSURE_WATCH MEMORY_PRESSURE_WRITE
 export HOME=/root USER=root LOGNAME=root TERM=dumb PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
