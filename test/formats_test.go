@@ -5,10 +5,12 @@ package test
 import (
 	"bytes"
 	"encoding/hex"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -65,23 +67,32 @@ func formats() *steps {
 	}
 }
 
+// makeKeys makes the key pair that the tests share.
+var makeKeys = sync.OnceValues(func() (string, error) {
+	dir := filepath.Join(sharedDir, "keys")
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return "", err
+	}
+	if out, err := mkosi(dir, "genkey").CombinedOutput(); err != nil {
+		return "", fmt.Errorf("making keys: %w\n%s", err, out)
+	}
+	return dir, nil
+})
+
 // sharedKeys is a directory with a key pair that the tests share.
 func sharedKeys(t *testing.T) string {
 	t.Helper()
-	dir := filepath.Join(sharedDir, "keys")
-	if _, err := os.Stat(filepath.Join(dir, "mkosi.key")); err == nil {
-		return dir
-	}
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	dir, err := makeKeys()
+	if err != nil {
 		t.Fatal(err)
 	}
-	must(t, mkosi(dir, "genkey"))
 	return dir
 }
 
 // Outputs are called as the reference calls them, partitions lie where it puts them, and what is split off is what it
 // says that it is.
 func TestFormats(t *testing.T) {
+	t.Parallel()
 	s := formats()
 	theirs, ours := s.build(t)
 	theirs, ours = filepath.Join(theirs, "mkosi.output"), filepath.Join(ours, "mkosi.output")

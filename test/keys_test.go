@@ -92,6 +92,7 @@ func TestTokenKeys(t *testing.T) {
 	k := newToken(t, t.TempDir())
 	t.Run("sign", func(t *testing.T) { signWithToken(t, k) })
 	t.Run("build", func(t *testing.T) { buildWithToken(t, k) })
+	t.Run("boot", func(t *testing.T) { bootWithToken(t, k) })
 }
 
 // signWithToken has keys sign what they are asked to, through a provider and through an engine.

@@ -77,6 +77,9 @@ func (t *terminal) read() {
 	}
 }
 
+// terminalLimit is how long anything may take that comes at once on a machine with nothing else to do.
+const terminalLimit = time.Minute
+
 // enter types a line.
 func (t *terminal) enter(line string) {
 	t.t.Helper()
@@ -99,14 +102,14 @@ func (t *terminal) pressUntil(key, text string) {
 // await waits until a text has come since what was last waited for.
 func (t *terminal) await(text string) {
 	t.t.Helper()
-	t.poll(text, 20*time.Second, func() {})
+	t.poll(text, terminalLimit, func() {})
 }
 
 // poll waits until a text has come, and does something again and again until then.
 func (t *terminal) poll(text string, every time.Duration, do func()) {
 	t.t.Helper()
 	next := time.Now()
-	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(terminalLimit); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
 		if t.came(text) {
 			return
 		}
@@ -138,7 +141,7 @@ func (t *terminal) code() int {
 	go func() { t.cmd.Wait(); close(done) }()
 	select {
 	case <-done:
-	case <-time.After(20 * time.Second):
+	case <-time.After(terminalLimit):
 		t.mu.Lock()
 		defer t.mu.Unlock()
 		t.t.Fatalf("it did not end; the terminal shows:\n%s", t.output.String())

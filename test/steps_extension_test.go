@@ -44,12 +44,14 @@ func extensionImages() map[string]stepsImage {
 
 // What Verity= means without keys.
 func TestStepsExtension(t *testing.T) {
+	t.Parallel()
 	s := &steps{universal: "[Output]\nOutputDirectory=mkosi.output\n", images: extensionImages()}
 	s.run(t)
 }
 
 // What it means with keys, and everything else about extensions.
 func TestStepsSignedExtension(t *testing.T) {
+	t.Parallel()
 	s := &steps{
 		universal: "[Output]\nOutputDirectory=mkosi.output\n",
 		images:    extensionImages(),

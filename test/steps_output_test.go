@@ -16,6 +16,7 @@ import (
 
 // Formats, what they do to the package manager's data, compression and names.
 func TestStepsOutput(t *testing.T) {
+	t.Parallel()
 	s := &steps{
 		universal: "[Output]\nOutputDirectory=mkosi.output\n",
 		images: map[string]stepsImage{
@@ -63,6 +64,7 @@ func TestStepsOutput(t *testing.T) {
 
 // A whole system as a disk: the root file system holds what the tree does.
 func TestStepsDisk(t *testing.T) {
+	t.Parallel()
 	s := &steps{
 		universal: "[Output]\nOutputDirectory=mkosi.output\n",
 		images:    map[string]stepsImage{"system": {conf: "[Output]\nFormat=disk\n[Content]\nBootable=no\nBaseTrees=@BASE@\n", output: "system.raw"}},
@@ -101,6 +103,7 @@ func TestStepsPlaces(t *testing.T) {
 		"option":            {conf: cpio, args: []string{"--output", "other", "--output-directory", "there", "--image-version", "9"}},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			top, err := os.MkdirTemp(sharedDir, "places-")
 			if err != nil {
 				t.Fatal(err)
@@ -117,11 +120,12 @@ func TestStepsPlaces(t *testing.T) {
 				for file, content := range c.files {
 					writeFile(t, filepath.Join(dir, file), []byte(content), 0o644)
 				}
-				conf := c.conf
+				conf, distribution := c.conf, "Distribution=debian\nRelease=trixie\n"
 				if side == "theirs" {
-					conf = strings.ReplaceAll(conf, "Format=disk\n", diskForReference)
+					// It fetches the metadata of a distribution for each, and these trees need none.
+					conf, distribution = strings.ReplaceAll(conf, "Format=disk\n", diskForReference), "Distribution=custom\n"
 				}
-				conf = "[Distribution]\nDistribution=debian\nRelease=trixie\n[Content]\nBaseTrees=" + smallTree(t) + "\n" + conf
+				conf = "[Distribution]\n" + distribution + "[Content]\nBaseTrees=" + smallTree(t) + "\n" + conf
 				writeFile(t, filepath.Join(dir, "mkosi.conf"), []byte(conf), 0o644)
 				args := append([]string{"--force", "--local-mirror", mirror}, c.args...)
 				cmd := mkosi(dir, args...)

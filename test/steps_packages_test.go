@@ -24,6 +24,7 @@ var packageLeftovers = []allowance{
 
 // What is installed into an empty root and removed from it again.
 func TestStepsPackages(t *testing.T) {
+	t.Parallel()
 	const begin = "[Output]\nFormat=directory\n[Content]\n"
 	has := func(name string, want bool) func(*testing.T, string, string) {
 		return func(t *testing.T, _, ours string) {
@@ -52,6 +53,7 @@ func TestStepsPackages(t *testing.T) {
 
 // A package of PackageDirectories=, and apt's configuration from a sandbox tree, that of images included.
 func TestStepsPackageDirectories(t *testing.T) {
+	t.Parallel()
 	s := &steps{
 		universal: "[Output]\nOutputDirectory=mkosi.output\n",
 		images: map[string]stepsImage{
@@ -73,6 +75,7 @@ func TestStepsPackageDirectories(t *testing.T) {
 
 // apt obeys a configuration in mkosi.sandbox: here it forbids a package, so that no installation can succeed.
 func TestStepsSandboxTree(t *testing.T) {
+	t.Parallel()
 	s := &steps{
 		files: map[string]string{"mkosi.sandbox/etc/apt/preferences.d/never": "Package: less\nPin: release *\nPin-Priority: -1\n"},
 		images: map[string]stepsImage{

@@ -45,6 +45,7 @@ const (
 
 // Everything that is written into a whole system.
 func TestStepsSystem(t *testing.T) {
+	t.Parallel()
 	password := allowance{"etc/shadow", "content", "the reference's salt is random and its day of the change is today"}
 	credential := allowance{"usr/lib/credstore/passwd.hashed-password.root", "content", "the reference's salt is random"}
 	s := &steps{

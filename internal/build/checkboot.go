@@ -5,8 +5,6 @@ import (
 
 	"github.com/mkosi-go/mkosi/internal/config"
 	"github.com/mkosi-go/mkosi/internal/kernel"
-	"github.com/mkosi-go/mkosi/internal/keys"
-	"github.com/mkosi-go/mkosi/internal/output"
 )
 
 // signsBoot reports whether a build signs what firmware starts.
@@ -16,17 +14,11 @@ func signsBoot(img *config.Image) bool {
 
 // checkBoot complains about what would keep an image from being made bootable, as far as its settings tell.
 func checkBoot(cfg *config.Config, img *config.Image, earlier []*Job, add func(hint, format string, args ...any)) {
-	if signsBoot(img) {
-		checkPair(add, "SecureBoot=yes", output.SecureBootReference(img), "SecureBootKey= and SecureBootCertificate=")
+	for _, k := range bootKeys(img) {
+		k.check(add)
 	}
-	switch {
-	case img.SignExpectedPcr == config.Enabled:
-		checkPair(add, "SignExpectedPcr=yes", output.ExpectedPCRReference(img), "SignExpectedPcrKey= and SignExpectedPcrCertificate=")
-	case img.SignInitrdPCRs == config.Enabled && !slices.Contains(img.SplitArtifacts, config.ArtifactPCRs) && !wantsPCRSignature(img):
+	if img.SignInitrdPCRs == config.Enabled && !slices.Contains(img.SplitArtifacts, config.ArtifactPCRs) && !wantsPCRSignature(img) {
 		add("set SignExpectedPcr=yes, or add pcrs to SplitArtifacts=", "SignInitrdPCRs=yes has nothing to sign")
-	}
-	if img.SignExpectedPcrCertificate == "" && slices.Contains(img.SplitArtifacts, config.ArtifactPCRs) && !wantsPCRSignature(img) && makesUKI(img) {
-		add("make one with mkosi genkey", "%w", errNoPCRCertificate)
 	}
 	if err := kernel.CheckDevicetrees(img.Devicetrees); err != nil {
 		add("", "%w", err)
@@ -46,21 +38,5 @@ func checkBoot(cfg *config.Config, img *config.Image, earlier []*Job, add func(h
 		if err := s.Check(); err != nil {
 			add("", "selecting kernel modules and firmware: %w", err)
 		}
-	}
-}
-
-// makesUKI reports whether a build makes a unified kernel image whatever is in the tree.
-func makesUKI(img *config.Image) bool {
-	return img.Format == config.FormatUKI || img.Bootable == config.Enabled && img.UnifiedKernelImages != config.UKINone
-}
-
-// checkPair complains about a key that is not there or cannot be used.
-func checkPair(add func(hint, format string, args ...any), setting string, r keys.Reference, names string) {
-	if r.Key == "" || r.Certificate == "" {
-		add("make a key with mkosi genkey, or set "+names, "%s needs a key and a certificate", setting)
-		return
-	}
-	if err := r.Check(); err != nil {
-		add("", "%s: %w", setting, err)
 	}
 }

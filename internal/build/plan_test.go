@@ -20,7 +20,7 @@ import (
 func tutorial(dir string) *config.Config {
 	out := filepath.Join(dir, "out")
 	image := func(name string, f func(*config.Image)) *config.Image {
-		img := &config.Image{Image: name, Output: name, OutputDirectory: out, Format: config.FormatDirectory, RepartOffline: true}
+		img := &config.Image{Image: name, Output: name, OutputDirectory: out, Format: config.FormatDirectory, RepartOffline: true, SignExpectedPcr: config.Auto}
 		f(img)
 		return img
 	}

@@ -1,7 +1,6 @@
 package build
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -9,7 +8,6 @@ import (
 
 	"github.com/mkosi-go/mkosi/internal/config"
 	"github.com/mkosi-go/mkosi/internal/host"
-	"github.com/mkosi-go/mkosi/internal/keys"
 	"github.com/mkosi-go/mkosi/internal/output"
 )
 
@@ -47,38 +45,6 @@ func (p *Plan) CheckPrograms(installed func(name string) bool) error {
 	return errors.Join(problems...)
 }
 
-// CheckKeys reports the keys that are not in files and cannot be used, before the build has worked for minutes.
-func (p *Plan) CheckKeys(ctx context.Context) error {
-	var problems []error
-	for _, job := range p.Jobs {
-		if job.Skip != "" {
-			continue
-		}
-		errs := []error{output.CheckKeys(ctx, job.Image)}
-		for _, r := range bootKeys(job.Image) {
-			if r.NeedsProgram() {
-				_, _, err := output.LoadKey(ctx, job.Image, r)
-				errs = append(errs, err)
-			}
-		}
-		if err := errors.Join(errs...); err != nil {
-			problems = append(problems, &ConfigError{Err: fmt.Errorf("image %s: %w", job.Image.Image, err)})
-		}
-	}
-	return errors.Join(problems...)
-}
-
-// bootKeys are the keys that sign what an image boots with.
-func bootKeys(img *config.Image) (list []keys.Reference) {
-	if signsBoot(img) {
-		list = append(list, output.SecureBootReference(img))
-	}
-	if wantsPCRSignature(img) {
-		list = append(list, output.ExpectedPCRReference(img))
-	}
-	return list
-}
-
 // programs lists what an image cannot be built without.
 func programs(img *config.Image) []*MissingProgram {
 	var list []*MissingProgram
@@ -94,14 +60,22 @@ func programs(img *config.Image) []*MissingProgram {
 			&MissingProgram{img.Image, purpose, "apt-get", "apt"},
 			&MissingProgram{img.Image, purpose, "dpkg", "dpkg"})
 	}
-	signing := append(bootKeys(img), output.VerityReference(img))
-	if slices.ContainsFunc(signing, keys.Reference.NeedsProgram) {
+	if signsWithProgram(img) {
 		list = append(list, &MissingProgram{img.Image, "a key or certificate that is not in a file", "openssl", "openssl"})
 	}
 	for _, p := range output.Programs(img) {
 		list = append(list, &MissingProgram{img.Image, p.Purpose, p.Name, p.Package})
 	}
 	return list
+}
+
+// signsWithProgram reports whether the openssl program has to run to sign an image.
+func signsWithProgram(img *config.Image) bool {
+	// What is wrong with partition definitions has been told before.
+	if signs, err := output.SignsVerity(img); err == nil && signs && output.VerityReference(img).NeedsProgram() {
+		return true
+	}
+	return slices.ContainsFunc(bootKeys(img), func(k bootKey) bool { return k.NeedsProgram() })
 }
 
 // Installed reports whether this machine has a program in one of the places where the tools of a build are looked for.

@@ -4,7 +4,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -13,7 +12,8 @@ import (
 )
 
 func TestPlanNamesMissingPrograms(t *testing.T) {
-	extension := &config.Image{Image: "files", Output: "files", Verity: config.VerityAuto, Format: config.FormatSysext, Architecture: "x86-64"}
+	extension := &config.Image{Image: "files", Output: "files", Verity: config.VerityAuto, SignExpectedPcr: config.Auto,
+		Format: config.FormatSysext, Architecture: "x86-64"}
 	for name, tt := range map[string]struct {
 		change    func(*config.Config)
 		installed []string
@@ -40,11 +40,24 @@ func TestPlanNamesMissingPrograms(t *testing.T) {
 		"a key in a token": {
 			func(c *config.Config) {
 				img := *extension
+				img.VerityKey, img.VerityCertificate = "pkcs11:object=k", "/nowhere"
 				img.VerityKeySource = config.KeySource{Type: "provider", Source: "pkcs11"}
+				img.VerityCertificateSource = img.VerityKeySource
 				c.Images = []*config.Image{&img}
 			},
 			nil,
 			[]MissingProgram{{"files", "a key or certificate that is not in a file", "openssl", "openssl"}},
+		},
+		"a key in a token that signs nothing": {
+			func(c *config.Config) {
+				img := *extension
+				img.VerityKey, img.VerityCertificate = "pkcs11:object=k", "/nowhere"
+				img.VerityKeySource = config.KeySource{Type: "provider", Source: "pkcs11"}
+				img.Verity = config.VerityHash
+				c.Images = []*config.Image{&img}
+			},
+			nil,
+			nil,
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -82,30 +95,6 @@ func TestPlanWithoutWorkNeedsNoPrograms(t *testing.T) {
 	}
 	if err := plan.CheckPrograms(func(string) bool { return false }); err != nil {
 		t.Error(err)
-	}
-}
-
-// Of the keys that are not in files, those count that sign something.
-func TestPlanChecksKeys(t *testing.T) {
-	programs := t.TempDir()
-	for name, want := range map[string]string{"used": "image main: ", "unused": ""} {
-		img := &config.Image{Image: "main", Format: config.FormatUKI, Architecture: "x86-64", SecureBoot: name == "used",
-			SecureBootKey: "pkcs11:object=k?pin-value=4711", SecureBootKeySource: config.KeySource{Type: "provider", Source: "none"},
-			ExtraSearchPaths: []string{programs}}
-		script := "#!/bin/sh\necho broken: \"$@\" >&2\nexit 1\n"
-		if err := os.WriteFile(filepath.Join(programs, "openssl"), []byte(script), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		err := (&Plan{Jobs: []*Job{{Image: img}}}).CheckKeys(t.Context())
-		switch {
-		case want == "" && err != nil:
-			t.Errorf("%s: %v", name, err)
-		case want != "" && (err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "broken: pkey") || strings.Contains(err.Error(), "4711")):
-			t.Errorf("%s: %v, want %q", name, err, want)
-		}
-		if err := (&Plan{Jobs: []*Job{{Image: img, Skip: "it exists already"}}}).CheckKeys(t.Context()); err != nil {
-			t.Errorf("%s, but not built: %v", name, err)
-		}
 	}
 }
 

@@ -46,7 +46,7 @@ func layered(t *testing.T) *config.Config {
 	writeTestFile(t, filepath.Join(dir, "base/usr/lib/os-release"), "ID=test\n")
 	writeTestFile(t, filepath.Join(dir, "mkosi.skeleton/etc/foo"), "one")
 	return &config.Config{Dir: dir, Images: []*config.Image{{
-		Image: "main", Output: "image", Format: config.FormatDirectory, RepartOffline: true,
+		Image: "main", SignExpectedPcr: config.Auto, Output: "image", Format: config.FormatDirectory, RepartOffline: true,
 		OutputDirectory: filepath.Join(dir, "out"),
 		Incremental:     config.IncrementalYes, CacheDirectory: filepath.Join(dir, "cache"), CacheKey: "&I",
 		WorkspaceDirectory: dir,

@@ -185,11 +185,11 @@ func TestCheckBoot(t *testing.T) {
 		want string
 	}{
 		"nothing":               {config.Image{}, ""},
-		"no certificate":        {config.Image{Bootable: config.Enabled, Bootloader: config.BootloaderNone, SplitArtifacts: pcrs}, errNoPCRCertificate.Error()},
+		"no certificate":        {config.Image{Bootable: config.Enabled, Architecture: config.ArchX86_64, SplitArtifacts: pcrs}, errNoPCRCertificate.Error()},
 		"of a UKI":              {config.Image{Format: config.FormatUKI, SplitArtifacts: pcrs}, errNoPCRCertificate.Error()},
 		"no UKI":                {config.Image{Bootable: config.Enabled, Bootloader: config.BootloaderNone, UnifiedKernelImages: config.UKINone, SplitArtifacts: pcrs}, ""},
 		"perhaps no kernel":     {config.Image{Bootable: config.Auto, SplitArtifacts: pcrs}, ""},
-		"a certificate":         {config.Image{Format: config.FormatUKI, SplitArtifacts: pcrs, SignExpectedPcrCertificate: "x"}, ""},
+		"no such file":          {config.Image{Format: config.FormatUKI, SplitArtifacts: pcrs, SignExpectedPcrCertificate: "x"}, "SplitArtifacts=pcrs: reading certificate: open x"},
 		"not a devicetree":      {config.Image{Devicetrees: []string{"a", "re:("}}, `reading Devicetrees=: "re:(" is not a regular expression`},
 		"any other devicetrees": {config.Image{Devicetrees: []string{"a(", "re:a"}}, ""},
 	} {

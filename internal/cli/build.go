@@ -52,7 +52,7 @@ func (a *app) build(ctx context.Context) (err error) {
 	if err := plan.CheckPrograms(build.Installed); err != nil {
 		return err
 	}
-	if err := plan.CheckKeys(ctx); err != nil {
+	if err := plan.CheckKeys(ctx, func(image, text string) { a.ui.Warnf(image, "%s", text) }); err != nil {
 		return err
 	}
 	if session := sandbox.Current(); session.SingleUser {

@@ -3,7 +3,7 @@ package cli
 import (
 	"errors"
 	"fmt"
-	"net"
+	"maps"
 	"slices"
 
 	"github.com/mkosi-go/mkosi/internal/config"
@@ -50,39 +50,26 @@ func offerSSH(img *config.Image, m *machine.Machine) ([]uint16, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading SshCertificate=: %w", err)
 	}
-	network := m.CID() == 0 && img.RuntimeNetwork == config.NetworkUser
+	network := m.CID() == 0 && m.Forwards()
 	credentials, err := remote.GuestCredentials(cert.PublicKey, network)
 	if err != nil {
 		return nil, err
 	}
-	for name, value := range credentials {
+	maps.DeleteFunc(credentials, func(name, _ string) bool {
 		// What the user passes has the last word.
-		if !slices.ContainsFunc(img.Credentials, func(c config.Credential) bool { return c.Name == name }) {
-			m.AddCredential(name, value)
-		}
-	}
+		return slices.ContainsFunc(img.Credentials, func(c config.Credential) bool { return c.Name == name })
+	})
+	m.OfferCredentials("key that mkosi ssh logs in with", credentials)
 	if !network {
 		return nil, nil
 	}
 	var ports []uint16
 	for _, guest := range []uint16{remote.ListenPort, remote.SSHPort} {
-		port, err := freePort()
+		port, err := m.AddForward(guest)
 		if err != nil {
-			return nil, err
-		}
-		if err := m.AddForward(machine.Forward{Host: port, Guest: guest}); err != nil {
 			return nil, err
 		}
 		ports = append(ports, port)
 	}
 	return ports, nil
-}
-
-// freePort returns a port of the loopback device that nobody uses. QEMU takes it soon after.
-func freePort() (uint16, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, fmt.Errorf("looking for a port that leads to the guest: %w", err)
-	}
-	return uint16(l.Addr().(*net.TCPAddr).Port), l.Close()
 }

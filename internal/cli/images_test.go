@@ -11,13 +11,16 @@ import (
 
 	"github.com/mkosi-go/mkosi/internal/disk"
 	"github.com/mkosi-go/mkosi/internal/disk/repart"
+	"github.com/mkosi-go/mkosi/internal/efi/pe/petest"
 	"github.com/mkosi-go/mkosi/internal/keys"
 	"github.com/mkosi-go/mkosi/resources"
 )
 
 // imageCommands are commands of scripts that make images.
 func imageCommands() map[string]func(ts *testscript.TestScript, neg bool, args []string) {
-	return map[string]func(ts *testscript.TestScript, neg bool, args []string){"disk-image": diskImage, "flip-byte": flipByte, "unsigned": unsignedImage}
+	return map[string]func(ts *testscript.TestScript, neg bool, args []string){
+		"disk-image": diskImage, "flip-byte": flipByte, "program": makeProgram, "unsigned": unsignedImage,
+	}
 }
 
 // diskImage makes a disk: disk-image FILE TREE has an ESP with what is in efi of the tree, and an empty partition;
@@ -54,6 +57,11 @@ func diskImage(ts *testscript.TestScript, _ bool, args []string) {
 	}
 	_, err := disk.Build(context.Background(), o)
 	ts.Check(err)
+}
+
+// makeProgram makes a program for firmware: program FILE.
+func makeProgram(ts *testscript.TestScript, _ bool, args []string) {
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), petest.Program(petest.Section{Name: ".text", Text: "text"}), 0o644))
 }
 
 // flipByte changes the first byte of a text in a file: flip-byte FILE TEXT.

@@ -12,6 +12,7 @@ import (
 
 	"github.com/mkosi-go/mkosi/internal/config"
 	"github.com/mkosi-go/mkosi/internal/disk"
+	"github.com/mkosi-go/mkosi/internal/efi/pe"
 	"github.com/mkosi-go/mkosi/internal/keys"
 	"github.com/mkosi-go/mkosi/internal/output"
 )
@@ -24,6 +25,10 @@ func (a *app) sign(ctx context.Context) error {
 	o := disk.SignOptions{Path: a.cfg.VerbArgs[0], Force: a.cfg.Options.Force > 0, Check: a.cfg.Options.Check}
 	if !filepath.IsAbs(o.Path) {
 		o.Path = filepath.Join(a.cfg.Dir, o.Path)
+	}
+	if isProgram(o.Path) {
+		return &hintError{fmt.Errorf("signing %s: it is a program for firmware, and mkosi sign signs the root hashes of disk images", a.short(o.Path)),
+			"a build with SecureBoot=yes signs what firmware starts, also with a key in a token, see SecureBootKeySource="}
 	}
 	if err := a.signingKey(ctx, &o); err != nil {
 		return err
@@ -50,6 +55,21 @@ func (a *app) sign(ctx context.Context) error {
 			what, s.Partition.Number, s.Type.Name, a.short(o.Path), s.RootHash, keys.DescribeCertificate(s.Certificate))
 	}
 	return nil
+}
+
+// isProgram reports whether a file is a program for UEFI firmware, such as a unified kernel image.
+func isProgram(path string) bool {
+	f, err := os.Open(path)
+	if err != nil {
+		return false // whoever needs the file says so
+	}
+	defer f.Close()
+	fi, err := f.Stat()
+	if err != nil || !fi.Mode().IsRegular() {
+		return false
+	}
+	_, err = pe.Parse(f, fi.Size())
+	return err == nil
 }
 
 // signingKey sets what to sign with: the signature of --join-signature, or the key of the configuration.

@@ -92,10 +92,3 @@ func TestPort(t *testing.T) {
 		t.Error(err)
 	}
 }
-
-func TestFreePort(t *testing.T) {
-	port, err := freePort()
-	if err != nil || port == 0 {
-		t.Errorf("got %d, %v", port, err)
-	}
-}

@@ -39,6 +39,9 @@ type tested struct {
 
 // test boots the image in a copy that is thrown away, and runs tests in it.
 func (a *app) test(ctx context.Context) error {
+	if a.cfg.Main().VirtualMachineMonitor == config.MonitorVmspawn {
+		return &config.Error{Setting: "VirtualMachineMonitor", Msg: "systemd-vmspawn gives a guest no ports that mkosi test could talk to it over", Hint: "add --vmm=qemu"}
+	}
 	tests, err := a.tests()
 	if err != nil {
 		return err
@@ -66,7 +69,7 @@ func (a *app) test(ctx context.Context) error {
 	}
 	switch {
 	case err != nil:
-		if hint, _ := advice(err); hint == "" {
+		if hint, _ := advice(err); hint == "" && hasContent(run.report.ConsoleLog) {
 			err = &hintError{err, "what the guest printed is in " + a.short(run.report.ConsoleLog)}
 		}
 		return err
@@ -76,6 +79,12 @@ func (a *app) test(ctx context.Context) error {
 		return commandExit(run.report.Tests[0].Status)
 	}
 	return testsFailed{run.report.Tests}
+}
+
+// hasContent reports whether a file is there and not empty.
+func hasContent(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.Size() > 0
 }
 
 // tests returns what is to be tested: the command that follows the verb, or else what is in the directory for it.

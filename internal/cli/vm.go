@@ -33,13 +33,11 @@ func (a *app) vm(ctx context.Context) (err error) {
 	if err := m.Notify(&notify.Receiver{}); err != nil {
 		return err
 	}
-	if a.cfg.Main().VirtualMachineMonitor != config.MonitorVmspawn { // which has its own ways into the guest
-		withdraw, offerErr := a.offer(a.cfg.Main(), m)
-		if offerErr != nil {
-			return offerErr
-		}
-		defer func() { err = errors.Join(err, withdraw()) }()
+	withdraw, err := a.offer(a.cfg.Main(), m)
+	if err != nil {
+		return err
 	}
+	defer func() { err = errors.Join(err, withdraw()) }()
 	status, err := m.Run(ctx)
 	switch {
 	case errors.Is(context.Cause(ctx), errLeft):

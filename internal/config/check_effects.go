@@ -109,10 +109,12 @@ func pointless(img *Image, setting string) string {
 		if img.ToolsTree == "" {
 			return "ToolsTree= is not set to yes"
 		}
-	case "SecureBootAutoEnroll", "SecureBootSignTool":
+	case "SecureBootAutoEnroll":
 		if !img.SecureBoot {
 			return "SecureBoot= is no"
 		}
+	case "SecureBootSignTool":
+		return "no program is called, signatures are made natively"
 	}
 	return ""
 }

@@ -80,16 +80,19 @@ func SystemdVersion(ctx context.Context) string {
 	}
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	out, err := exec.CommandContext(ctx, path, "--version").Output()
+	cmd := exec.CommandContext(ctx, path, "--version")
+	cmd.WaitDelay = waitDelay
+	out, err := cmd.Output()
 	if err != nil {
 		return ""
 	}
-	return parseSystemdVersion(string(out))
+	return ParseSystemdVersion(string(out))
 }
 
 var systemdVersion = regexp.MustCompile(`^systemd ([0-9][^ ()]*)`)
 
-func parseSystemdVersion(out string) string {
+// ParseSystemdVersion returns the version in what programs of systemd print for --version, such as "257" or "259~rc1", or "".
+func ParseSystemdVersion(out string) string {
 	if m := systemdVersion.FindStringSubmatch(out); m != nil {
 		return m[1]
 	}

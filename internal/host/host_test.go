@@ -5,6 +5,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -24,7 +27,7 @@ func TestParseSystemdVersion(t *testing.T) {
 		"systemd 259~rc1 (259~rc1)":            "259~rc1",
 		"something else":                       "",
 	} {
-		if got := parseSystemdVersion(in); got != want {
+		if got := ParseSystemdVersion(in); got != want {
 			t.Errorf("%q: got %q, want %q", in, got, want)
 		}
 	}
@@ -75,5 +78,25 @@ func TestOutput(t *testing.T) {
 		if want == "" && (err == nil || err.Error() != "exit status 3: no") {
 			t.Errorf("%s: got error %v", body, err)
 		}
+	}
+}
+
+// A process that a program leaves behind has its output open for ever.
+func TestOutputOfProgramWithDaemon(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "version")
+	script := "#!/bin/sh\nsleep 1000 &\necho $!\n"
+	if err := os.WriteFile(path, []byte(script), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	out, err := Output(t.Context(), path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	daemon, err := strconv.Atoi(strings.TrimSpace(string(out)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Kill(daemon, syscall.SIGKILL); err != nil {
+		t.Errorf("the process that was left behind: %v", err)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"syscall"
+	"time"
 
 	"github.com/mkosi-go/mkosi/internal/host"
 )
@@ -35,6 +36,10 @@ type OpenSSL struct {
 	Env []string
 }
 
+// waitDelay is how long the output of a program that has ended is still read. A module for tokens may leave a process
+// behind, an agent for instance, that holds it open for ever.
+const waitDelay = time.Second
+
 // Run is a [RunFunc]. The program has no terminal, so that nothing waits for a PIN that nobody is asked for.
 func (o OpenSSL) Run(ctx context.Context, c Command) ([]byte, error) {
 	path, err := host.FindIn("openssl", o.Dirs)
@@ -47,6 +52,7 @@ func (o OpenSSL) Run(ctx context.Context, c Command) ([]byte, error) {
 	cmd.Stdin = bytes.NewReader(c.Stdin)
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	cmd.WaitDelay = waitDelay
 	if c.Secret != nil {
 		secret, err := pipe(c.Secret)
 		if err != nil {
@@ -56,8 +62,11 @@ func (o OpenSSL) Run(ctx context.Context, c Command) ([]byte, error) {
 		cmd.ExtraFiles = []*os.File{secret}
 	}
 	err = cmd.Run()
-	if ctx.Err() != nil {
+	switch {
+	case ctx.Err() != nil:
 		return nil, context.Cause(ctx)
+	case errors.Is(err, exec.ErrWaitDelay):
+		err = nil // the program itself has said all that it had to say
 	}
 	if err != nil {
 		err = fmt.Errorf("openssl %s: %w", c.Args[0], err)

@@ -4,6 +4,9 @@ import (
 	"bytes"
 	"context"
 	"crypto"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/rsa"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -27,30 +30,35 @@ func (r Reference) NeedsProgram() bool { return !isFile(r.KeySource) || !isFile(
 // sources have to be known ones.
 func (r Reference) Check() error {
 	if !r.NeedsProgram() {
-		_, _, err := LoadPair(r.Key, r.Certificate)
+		_, _, err := Load(context.Background(), r, nil)
 		return err
 	}
-	var errs []error
-	if isFile(r.KeySource) {
-		_, err := LoadKey(r.Key)
-		errs = append(errs, err)
-	} else {
-		_, err := loadArguments(r.KeySource)
-		errs = append(errs, err)
-	}
-	if isFile(r.CertificateSource) {
-		_, err := LoadCertificate(r.Certificate)
-		errs = append(errs, err)
-	} else {
-		_, err := certificateArguments(r.CertificateSource)
-		errs = append(errs, err)
-	}
-	return errors.Join(errs...)
+	return errors.Join(r.checkKey(), r.CheckCertificate())
 }
 
-// Load returns the private key and the certificate that a reference names, and checks that they belong together. run
-// runs openssl for what is not in a file; a key from there signs until ctx is done, each time with a process of its own,
-// and never leaves its token. It signs SHA-256, SHA-384 and SHA-512 digests with RSA (PKCS #1 v1.5, and PSS with
+// checkKey is Check for the key.
+func (r Reference) checkKey() error {
+	if isFile(r.KeySource) {
+		_, err := loadKey(context.Background(), r.Key, r.KeySource, nil)
+		return err
+	}
+	_, err := loadArguments(r.KeySource)
+	return err
+}
+
+// CheckCertificate is [Reference.Check] for the certificate alone, where the key is elsewhere.
+func (r Reference) CheckCertificate() error {
+	if isFile(r.CertificateSource) {
+		_, err := LoadCertificateFrom(context.Background(), r.Certificate, r.CertificateSource, nil)
+		return err
+	}
+	_, err := certificateArguments(r.CertificateSource)
+	return err
+}
+
+// Load returns the private key and the certificate that a reference names, and checks that they belong together and are
+// for RSA or ECDSA, the two that images are signed with. run runs openssl for what is not in a file; a key from there
+// signs until ctx is done, each time with a process of its own, and never leaves its token. It signs SHA-256, SHA-384 and SHA-512 digests with RSA (PKCS #1 v1.5, and PSS with
 // *rsa.PSSOptions) and ECDSA. A pin-value in a URI is in no argument list and in no error.
 func Load(ctx context.Context, r Reference, run RunFunc) (crypto.Signer, *x509.Certificate, error) {
 	key, err := loadKey(ctx, r.Key, r.KeySource, run)
@@ -69,7 +77,14 @@ func Load(ctx context.Context, r Reference, run RunFunc) (crypto.Signer, *x509.C
 
 func loadKey(ctx context.Context, name, source string, run RunFunc) (crypto.Signer, error) {
 	if isFile(source) {
-		return LoadKey(name)
+		key, err := LoadKey(name)
+		if err != nil {
+			return nil, err
+		}
+		if err := checkAlgorithm(key.Public()); err != nil {
+			return nil, fmt.Errorf("the private key %s: %w", name, err)
+		}
+		return key, nil
 	}
 	load, err := loadArguments(source)
 	if err != nil {
@@ -85,6 +100,17 @@ func loadKey(ctx context.Context, name, source string, run RunFunc) (crypto.Sign
 
 // LoadCertificateFrom returns the certificate of a [Reference] alone.
 func LoadCertificateFrom(ctx context.Context, name, source string, run RunFunc) (*x509.Certificate, error) {
+	cert, err := loadCertificate(ctx, name, source, run)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkAlgorithm(cert.PublicKey); err != nil {
+		return nil, fmt.Errorf("the certificate %s: %w", withoutPIN(name), err)
+	}
+	return cert, nil
+}
+
+func loadCertificate(ctx context.Context, name, source string, run RunFunc) (*x509.Certificate, error) {
 	if isFile(source) {
 		return LoadCertificate(name)
 	}
@@ -104,6 +130,19 @@ func LoadCertificateFrom(ctx context.Context, name, source string, run RunFunc) 
 		return nil, fmt.Errorf("reading the certificate %s through OpenSSL's %s: %w", uri, strings.Replace(source, ":", " ", 1), err)
 	}
 	return cert, nil
+}
+
+// checkAlgorithm refuses keys that no image can be signed with. Neither the PKCS#7 signatures that the kernel and firmware
+// read nor the policies of a TPM know any but these two.
+func checkAlgorithm(key crypto.PublicKey) error {
+	switch key := key.(type) {
+	case *rsa.PublicKey, *ecdsa.PublicKey:
+		return nil
+	case ed25519.PublicKey:
+		return errors.New("images cannot be signed with Ed25519: use an RSA key, such as mkosi genkey makes")
+	default:
+		return fmt.Errorf("images cannot be signed with a key of type %T: use an RSA key, such as mkosi genkey makes", key)
+	}
 }
 
 func isFile(source string) bool { return source == "" || source == "file" }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto"
 	"crypto/ecdsa"
+	"crypto/ed25519"
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/rsa"
@@ -15,8 +16,12 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
+	"syscall"
 	"testing"
+
+	"github.com/mkosi-go/mkosi/internal/keys/keystest"
 )
 
 const (
@@ -272,6 +277,28 @@ func TestCheckReference(t *testing.T) {
 	}
 }
 
+// Nothing of an image can be signed with Ed25519.
+func TestLoadRefusesEd25519(t *testing.T) {
+	_, key, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert := keystest.Certificate(t, key, "ed")
+	keyPath, certPath := keystest.Files(t, key, cert)
+	files := Reference{Key: keyPath, Certificate: certPath}
+	_, _, loadErr := Load(t.Context(), files, nil)
+	k := &token{t: t, key: key, cert: pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert.Raw})}
+	_, _, tokenErr := Load(t.Context(), inToken(), k.run)
+	_, certErr := LoadCertificateFrom(t.Context(), inToken().Certificate, inToken().CertificateSource, k.run)
+	for name, err := range map[string]error{
+		"checked": files.Check(), "loaded": loadErr, "in a token": tokenErr, "certificate": files.CheckCertificate(), "certificate in a token": certErr,
+	} {
+		if err == nil || !strings.Contains(err.Error(), "images cannot be signed with Ed25519") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
 func TestSplitPIN(t *testing.T) {
 	for name, want := range map[string][2]string{
 		"pkcs11:object=k":                               {"pkcs11:object=k", ""},
@@ -316,6 +343,24 @@ func TestOpenSSL(t *testing.T) {
 	}
 	if _, err := (OpenSSL{}).Run(t.Context(), Command{Args: []string{"x"}}); !errors.Is(err, exec.ErrNotFound) {
 		t.Errorf("no program: %v", err)
+	}
+}
+
+// A process that a module for tokens leaves behind has the output open for ever.
+func TestOpenSSLWithDaemon(t *testing.T) {
+	dir := t.TempDir()
+	script := "#!/bin/sh\nsleep 1000 &\necho $!\n"
+	if err := os.WriteFile(filepath.Join(dir, "openssl"), []byte(script), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	o := OpenSSL{Dirs: []string{dir}, Env: os.Environ()}
+	out, err := o.Run(t.Context(), Command{Args: []string{"x"}})
+	daemon, parseErr := strconv.Atoi(strings.TrimSpace(string(out)))
+	if err := errors.Join(err, parseErr); err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Kill(daemon, syscall.SIGKILL); err != nil {
+		t.Errorf("the process that was left behind: %v", err)
 	}
 }
 

@@ -136,11 +136,10 @@ func parsePublicKey(data []byte) (crypto.PublicKey, error) {
 			if err != nil {
 				return nil, err
 			}
-			switch key.(type) {
-			case *rsa.PublicKey, *ecdsa.PublicKey:
-				return key, nil
+			if err := checkAlgorithm(key); err != nil {
+				return nil, err
 			}
-			return nil, fmt.Errorf("keys of type %T are not supported", key)
+			return key, nil
 		}
 	}
 	return nil, errors.New("openssl wrote no public key in PEM form")

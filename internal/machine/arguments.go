@@ -1,7 +1,6 @@
 package machine
 
 import (
-	"encoding/base64"
 	"fmt"
 	"slices"
 	"strings"
@@ -19,8 +18,10 @@ type resources struct {
 	vsock       int
 	shares      []string // paths of sockets, in the order of the machine's shares
 	ports       []int    // in the order of the machine's ports
-	credentials []passed
+	credentials []passed // in files
 	ioUring     bool
+	commandLine string // of the kernel, or what is added to its own
+	secretLine  bool   // not to be seen among the arguments
 }
 
 // passed is a credential in a file.
@@ -41,7 +42,7 @@ func (a *arguments) add(words ...string) { *a = append(*a, words...) }
 func quoted(value string) string { return strings.ReplaceAll(value, ",", ",,") }
 
 // arguments are those of QEMU.
-func (m *Machine) arguments(r *resources) ([]string, error) {
+func (m *Machine) arguments(r *resources) []string {
 	a := arguments{m.emulator}
 	m.addBoard(&a)
 	m.addNetwork(&a)
@@ -56,11 +57,8 @@ func (m *Machine) arguments(r *resources) ([]string, error) {
 	if r.tpm != 0 {
 		a.add("-chardev", fmt.Sprintf("socket,id=chrtpm,fd=%d", r.tpm), "-tpmdev", "emulator,id=tpm0,chardev=chrtpm", "-device", m.board.tpm+",tpmdev=tpm0")
 	}
-	words, err := m.kernelArguments()
-	if err != nil {
-		return nil, err
-	}
-	m.addCommandLine(&a, strings.Join(append(m.addCredentials(&a, r), words...), " "))
+	m.addCredentials(&a, r)
+	m.addCommandLine(&a, r)
 	for _, d := range r.drives {
 		a.add("-blockdev", d.blockdev(r.ioUring))
 	}
@@ -69,7 +67,7 @@ func (m *Machine) arguments(r *resources) ([]string, error) {
 	}
 	a.add(m.img.QemuArgs...)
 	a.add(m.opts.Args...)
-	return a, nil
+	return a
 }
 
 const mebibyte = 1 << 20
@@ -119,7 +117,7 @@ func (m *Machine) addNetwork(a *arguments) {
 	case config.NetworkUser:
 		card := "user,model=" + m.board.network
 		for _, f := range m.forwards {
-			card += fmt.Sprintf(",hostfwd=tcp:127.0.0.1:%d-:%d", f.Host, f.Guest)
+			card += fmt.Sprintf(",hostfwd=tcp:127.0.0.1:%d-:%d", f.host, f.guest)
 		}
 		a.add("-nic", card)
 	case config.NetworkInterface:
@@ -163,24 +161,26 @@ func (m *Machine) addShares(a *arguments, r *resources) {
 	}
 }
 
-// addCredentials adds the credentials, and returns words for the kernel command line where that is the only way.
-func (m *Machine) addCredentials(a *arguments, r *resources) (words []string) {
+// addCredentials adds the credentials that are in files.
+func (m *Machine) addCredentials(a *arguments, r *resources) {
 	for _, c := range r.credentials {
-		switch {
-		case m.usesSMBIOS():
+		if m.usesSMBIOS() {
 			a.add("-smbios", "type=11,path="+c.path())
-		case m.board.firmwareConfig:
-			a.add("-fw_cfg", "name=opt/io.systemd.credentials/"+quoted(c.name)+",file="+c.path())
-		default:
-			words = append(words, "systemd.set_credential_binary="+c.name+":"+base64.StdEncoding.EncodeToString([]byte(m.credentials[c.name])))
+		} else {
+			a.add("-fw_cfg", "name="+quoted(firmwareConfigPrefix+c.name)+",file="+c.path())
 		}
 	}
-	return words
 }
 
 // addCommandLine hands over the kernel command line: all of it to a kernel that has none, and otherwise what is added to
-// its own, of which systemd's stub takes the one and its boot loader the other.
-func (m *Machine) addCommandLine(a *arguments, line string) {
+// its own, of which systemd's stub takes the one and its boot loader the other. A secret one is handed over by
+// [running.begin], which QEMU waits for.
+func (m *Machine) addCommandLine(a *arguments, r *resources) {
+	line := r.commandLine
+	if r.secretLine {
+		a.add("--preconfig")
+		return
+	}
 	if m.boot.kernel != "" && !m.boot.unified {
 		a.add("-append", line)
 		return
@@ -241,5 +241,5 @@ func (m *Machine) addDisk(a *arguments, r *resources) {
 	if strings.HasPrefix(device, "scsi-") {
 		a.add("-device", "virtio-scsi-pci,id=mkosi")
 	}
-	a.add("-blockdev", r.disk.blockdev(r.ioUring), "-device", device+",drive=mkosi,bootindex=1")
+	a.add("-blockdev", r.disk.blockdev(r.ioUring), "-device", device+",drive="+diskNode+",bootindex=1")
 }

@@ -17,8 +17,11 @@ type board struct {
 	smm      bool   // has system management mode
 	cxl      bool
 	// How credentials get into the guest: in strings of SMBIOS (type 11), which a guest without firmware has on some
-	// architectures only, or in the firmware configuration device. Elsewhere they stand on the kernel command line.
+	// architectures only, or in the firmware configuration device. Elsewhere, and with
+	// a long name, they stand on the kernel command line.
 	smbios, smbiosDirect, firmwareConfig bool
+	// commandLine is how many bytes the kernel has for its command line (COMMAND_LINE_SIZE), the last of them its end.
+	commandLine int
 }
 
 // boards are the architectures that can be run.
@@ -33,15 +36,15 @@ var boards = map[config.Architecture]board{
 	},
 	config.ArchArm64: {
 		machine: "virt", versions: "virt-", network: "virtio-net-pci", display: "virtio-gpu-pci", tpm: "tpm-tis-device",
-		cxl: true, smbios: true, firmwareConfig: true,
+		cxl: true, smbios: true, firmwareConfig: true, commandLine: 2048,
 	},
-	config.ArchArm:         {machine: "virt", versions: "virt-", network: "virtio-net-pci", display: "virtio-gpu-pci", tpm: "tpm-tis-device", smbios: true, firmwareConfig: true},
-	config.ArchLoongArch64: {machine: "virt", versions: "virt-", network: "virtio-net-pci", display: "virtio-gpu-pci", tpm: "tpm-tis-device", smbios: true, firmwareConfig: true},
-	config.ArchRISCV64:     {machine: "virt", versions: "virt-", network: "virtio-net-pci", display: "virtio-gpu-pci", smbios: true},
-	config.ArchRISCV32:     {machine: "virt", versions: "virt-", network: "virtio-net-pci", display: "virtio-gpu-pci", smbios: true},
-	config.ArchPPC64LE:     {machine: "pseries", network: "virtio-net-pci", display: "virtio-gpu-pci", tpm: "tpm-spapr"},
-	config.ArchPPC64:       {machine: "pseries", network: "virtio-net-pci", display: "virtio-gpu-pci", tpm: "tpm-spapr"},
-	config.ArchS390X:       {machine: "s390-ccw-virtio", network: "virtio", display: "virtio-gpu"},
+	config.ArchArm:         {machine: "virt", versions: "virt-", network: "virtio-net-pci", display: "virtio-gpu-pci", tpm: "tpm-tis-device", smbios: true, firmwareConfig: true, commandLine: 1024},
+	config.ArchLoongArch64: {machine: "virt", versions: "virt-", network: "virtio-net-pci", display: "virtio-gpu-pci", tpm: "tpm-tis-device", smbios: true, firmwareConfig: true, commandLine: 4096},
+	config.ArchRISCV64:     {machine: "virt", versions: "virt-", network: "virtio-net-pci", display: "virtio-gpu-pci", smbios: true, commandLine: 1024},
+	config.ArchRISCV32:     {machine: "virt", versions: "virt-", network: "virtio-net-pci", display: "virtio-gpu-pci", smbios: true, commandLine: 1024},
+	config.ArchPPC64LE:     {machine: "pseries", network: "virtio-net-pci", display: "virtio-gpu-pci", tpm: "tpm-spapr", commandLine: 2048},
+	config.ArchPPC64:       {machine: "pseries", network: "virtio-net-pci", display: "virtio-gpu-pci", tpm: "tpm-spapr", commandLine: 2048},
+	config.ArchS390X:       {machine: "s390-ccw-virtio", network: "virtio", display: "virtio-gpu", commandLine: 4096},
 }
 
 // boardOf returns the machine of an architecture.

@@ -154,6 +154,9 @@ func Check(img *config.Image) error {
 	if direct && img.Format == config.FormatESP {
 		refuse("set Firmware=uefi", "Format=%s needs firmware, and Firmware=%s is none", img.Format, img.Firmware)
 	}
+	if img.VirtualMachineMonitor == config.MonitorVmspawn && img.Ssh == config.SshRuntime && !hasFixedCID(img) {
+		refuse("set VSockCID= to a number, or VirtualMachineMonitor=qemu", "Ssh=runtime: mkosi ssh finds a machine of systemd-vmspawn only by the number of VSockCID=")
+	}
 	if img.BindUser {
 		refuse("RuntimeTrees= shows the machine a directory", "mkosi vm does not support BindUser= yet")
 	}

@@ -84,16 +84,19 @@ func timezone(path string) string {
 	return zone
 }
 
-// passCredentials hands the credentials to QEMU in files without a name, so that they are neither on a disk nor among the
-// arguments of a process.
+// passCredentials hands the credentials that are not on the kernel command line to QEMU, or to systemd-vmspawn, in files without a name, so that they are neither
+// on a disk nor among the arguments of a process.
 func (r *running) passCredentials() error {
 	m := r.m
 	for _, name := range slices.Sorted(maps.Keys(m.credentials)) {
+		if m.onCommandLine(name) {
+			continue
+		}
 		data := []byte(m.credentials[name])
-		if m.usesSMBIOS() {
+		if m.usesSMBIOS() && !m.vmspawn() { // which makes such a string itself
 			data = []byte("io.systemd.credential.binary:" + name + "=" + base64.StdEncoding.EncodeToString(data))
 		}
-		f, err := memoryFile(name, data)
+		f, err := memoryFile(data)
 		if err != nil {
 			return fmt.Errorf("passing the credential %s: %w", name, err)
 		}
@@ -107,13 +110,16 @@ func (m *Machine) usesSMBIOS() bool {
 	return m.board.smbiosDirect || m.board.smbios && m.boot.firmware != nil
 }
 
+// memoryName is what the kernel shows as the name of a file in memory. That of a credential could be too long for it.
+const memoryName = "mkosi-credential"
+
 // memoryFile makes a file in memory that ends with the last descriptor of it.
-func memoryFile(name string, data []byte) (*os.File, error) {
-	fd, err := unix.MemfdCreate(name, unix.MFD_CLOEXEC)
+func memoryFile(data []byte) (*os.File, error) {
+	fd, err := unix.MemfdCreate(memoryName, unix.MFD_CLOEXEC)
 	if err != nil {
 		return nil, os.NewSyscallError("memfd_create", err)
 	}
-	f := os.NewFile(uintptr(fd), name)
+	f := os.NewFile(uintptr(fd), memoryName)
 	if _, err := bytes.NewReader(data).WriteTo(f); err != nil {
 		return nil, errors.Join(err, f.Close())
 	}

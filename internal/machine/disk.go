@@ -22,11 +22,14 @@ type disk struct {
 	direct  bool
 }
 
+// diskNode is the name of the disk within QEMU.
+const diskNode = "mkosi"
+
 // blockdev describes the disk to QEMU.
 func (d disk) blockdev(ioUring bool) string {
-	driver := "driver=raw,node-name=mkosi,discard=unmap"
+	driver := "driver=raw,node-name=" + diskNode + ",discard=unmap"
 	if d.backing != "" {
-		driver = "driver=qcow2,node-name=mkosi,discard=unmap,backing.driver=raw,backing.read-only=on,backing.file.driver=file,backing.file.filename=" + quoted(d.backing)
+		driver = "driver=qcow2,node-name=" + diskNode + ",discard=unmap,backing.driver=raw,backing.read-only=on,backing.file.driver=file,backing.file.filename=" + quoted(d.backing)
 	}
 	return driver + ",file.driver=file,file.filename=" + quoted(d.path) + ",file.aio=" + asynchronous(ioUring) +
 		",cache.direct=" + onOff(d.direct) + ",cache.no-flush=" + yesNo(d.throw)

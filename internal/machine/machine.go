@@ -67,11 +67,6 @@ type Port struct {
 	Serve func(conn net.Conn)
 }
 
-// Forward is a TCP port of 127.0.0.1 that leads to one of the guest. It needs RuntimeNetwork=user.
-type Forward struct {
-	Host, Guest uint16
-}
-
 // Machine is a machine that can be run, once.
 type Machine struct {
 	img    *config.Image
@@ -85,20 +80,22 @@ type Machine struct {
 	kvm   bool
 
 	emulator string // path of QEMU or systemd-vmspawn, as the sandbox sees it
+	version  string // of systemd-vmspawn
 	swtpm    tpm    // without programs for a machine without TPM
 	virtiofs string // path of virtiofsd, or ""
 	journal  string // path of systemd-journal-remote, or ""
 
-	cid   uint32   // for VSOCK; 0 without
+	cid   uint32   // for VSOCK; 0 without, or with one that nobody here knows
 	vsock *os.File // the device, while cid is claimed
 
 	registry string // socket of systemd-machined
 	register bool
 
 	credentials map[string]string
+	offers      []offer // those of them that it can do without
 	shares      []share
 	ports       []Port
-	forwards    []Forward
+	forwards    []forward
 	receiver    *notify.Receiver
 	listener    notify.Listener // for the receiver, with VSOCK
 
@@ -196,18 +193,6 @@ func (m *Machine) AddCredential(name, value string) {
 
 // AddPort gives the guest a port of its virtual serial bus.
 func (m *Machine) AddPort(p Port) { m.ports = append(m.ports, p) }
-
-// AddForward has a port of this host lead to one of the guest. It fails unless the guest has a network for that.
-func (m *Machine) AddForward(f Forward) error {
-	if m.vmspawn() {
-		return errors.New("systemd-vmspawn cannot forward a port to the guest")
-	}
-	if m.img.RuntimeNetwork != config.NetworkUser {
-		return errors.New("forwarding a port to the guest needs RuntimeNetwork=user")
-	}
-	m.forwards = append(m.forwards, f)
-	return nil
-}
 
 // hintError is an error with what to do about it.
 type hintError struct {

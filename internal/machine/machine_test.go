@@ -45,7 +45,7 @@ type scene struct {
 func newScene(t *testing.T) *scene {
 	t.Helper()
 	s := &scene{t: t, dir: t.TempDir(), tools: t.TempDir()}
-	for _, name := range []string{"bin/qemu-system-x86_64", "bin/qemu-system-aarch64", "bin/qemu-system-s390x", "bin/swtpm", "bin/swtpm_setup", "libexec/virtiofsd", "bin/systemd-vmspawn"} {
+	for _, name := range []string{"bin/qemu-system-x86_64", "bin/qemu-system-aarch64", "bin/qemu-system-s390x", "bin/qemu-system-arm", "bin/qemu-system-ppc64", "bin/swtpm", "bin/swtpm_setup", "libexec/virtiofsd", "bin/systemd-vmspawn"} {
 		s.write(filepath.Join(s.tools, "usr", name), nil, 0o755)
 	}
 	s.write(filepath.Join(s.tools, "usr/share/vars.fd"), []byte("template"), 0o644)
@@ -72,6 +72,7 @@ func newScene(t *testing.T) *scene {
 		vsock:   func() (*os.File, error) { return nil, unix.ENOENT },
 		claim:   func(*os.File, uint32) error { return nil },
 		ioUring: func() bool { return true },
+		vmspawn: func(tools, string) (string, error) { return "262", nil },
 	}
 	return s
 }
@@ -126,8 +127,14 @@ func (s *scene) resources(m *Machine) *resources {
 		r.ports = append(r.ports, 20+i)
 	}
 	for _, name := range []string{"a", "fstab.extra"} {
-		if _, ok := m.credentials[name]; ok {
+		if _, ok := m.credentials[name]; ok && !m.onCommandLine(name) {
 			r.credentials = append(r.credentials, passed{name, 10 + len(r.credentials)})
+		}
+	}
+	if !m.vmspawn() {
+		var err error
+		if r.commandLine, r.secretLine, err = m.commandLine(); err != nil {
+			s.t.Fatal(err)
 		}
 	}
 	return r
@@ -137,12 +144,9 @@ func (s *scene) resources(m *Machine) *resources {
 func (s *scene) arguments(m *Machine) string {
 	s.t.Helper()
 	r := s.resources(m)
-	args, err := m.arguments(r)
+	args := m.arguments(r)
 	if m.vmspawn() {
-		args, err = m.vmspawnArguments(r), nil
-	}
-	if err != nil {
-		s.t.Fatal(err)
+		args = m.vmspawnArguments(r)
 	}
 	var b strings.Builder
 	for i, a := range args {

@@ -16,9 +16,7 @@ func (m *Machine) Notify(receiver *notify.Receiver) error {
 	}
 	m.receiver = receiver
 	if m.cid == 0 {
-		for name, value := range notify.GuestCredentials() {
-			m.AddCredential(name, value)
-		}
+		m.OfferCredentials("way to tell that it has booted and how it ends", notify.GuestCredentials())
 		m.AddPort(Port{Name: notify.Port, Serve: func(conn net.Conn) {
 			if err := receiver.ReadPort(conn); err != nil {
 				m.opts.UI.Debugf(m.img.Image, "receiving notifications of the guest: %v", err)

@@ -48,6 +48,7 @@ func TestRefusals(t *testing.T) {
 		"a credential's name": {func(s *scene) { s.img.Credentials = []config.Credential{{Name: "a/b"}} }, "cannot be the name"},
 		"a directory":         {func(s *scene) { s.img.OutputExtension = ""; s.write(s.dir+"/image/x", nil, 0o644) }, "is not what Format=disk makes"},
 		"vmspawn's limits":    {func(s *scene) { s.img.VirtualMachineMonitor, s.img.QemuArgs = config.MonitorVmspawn, []string{"x"} }, "cannot do QemuArgs="},
+		"vmspawn without ssh": {func(s *scene) { s.img.VirtualMachineMonitor, s.img.Ssh = config.MonitorVmspawn, config.SshRuntime }, "only by the number of VSockCID="},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newScene(t)

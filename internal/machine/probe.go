@@ -15,12 +15,13 @@ type probes struct {
 	vsock   func() (*os.File, error)
 	claim   func(device *os.File, cid uint32) error
 	ioUring func() bool
+	vmspawn func(t tools, program string) (version string, err error)
 	// registry is the socket of systemd-machined, if it is not in its usual place.
 	registry string
 }
 
 // hostProbes are the probes of this host.
-var hostProbes = probes{kvm: probeKVM, vsock: openVSock, claim: claimCID, ioUring: probeIOUring}
+var hostProbes = probes{kvm: probeKVM, vsock: openVSock, claim: claimCID, ioUring: probeIOUring, vmspawn: probeVmspawn}
 
 // Requests of linux/kvm.h and linux/vhost.h.
 const (

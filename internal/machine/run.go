@@ -60,6 +60,9 @@ func (m *Machine) Run(ctx context.Context) (status int, err error) {
 
 // prepare makes everything that QEMU needs, in an order in which the cheap and the refusals come first.
 func (r *running) prepare() error {
+	for _, f := range r.m.forwards {
+		r.onEnd(f.held.Close)
+	}
 	if r.m.vmspawn() && len(r.m.ports) > 0 {
 		return fmt.Errorf("systemd-vmspawn cannot give the machine the port %s of its virtual serial bus", r.m.ports[0].Name)
 	}
@@ -83,7 +86,7 @@ func (r *running) prepare() error {
 		r.resources.vsock = r.pass(r.m.vsock)
 	}
 	for _, step := range []func() error{
-		r.prepareVariables, r.passCredentials, r.openPorts, r.prepareDrives,
+		r.prepareCommandLine, r.prepareVariables, r.passCredentials, r.openPorts, r.prepareDrives,
 		func() error { return r.prepareDisk(r.ctx) },
 		func() error { return r.startTPM(r.ctx) },
 		func() error { return r.startShares(r.ctx) },
@@ -208,11 +211,7 @@ func (r *running) runQEMU() error {
 	}
 	r.monitor = fd
 	defer monitor.Close()
-	args, err := r.m.arguments(&r.resources)
-	if err != nil {
-		return err
-	}
-	cmd := r.m.tools.wide(args)
+	cmd := r.m.tools.wide(r.m.arguments(&r.resources))
 	cmd.ExtraFiles = r.files
 	if r.m.opts.UI.Debugging() {
 		w := r.m.opts.UI.Writer(r.m.img.Image)
@@ -242,9 +241,12 @@ func (r *running) runQEMU() error {
 
 // greet waits until the machine runs, which it does not if QEMU ends before.
 func (r *running) greet(conn net.Conn) {
-	client, err := qmp.Connect(conn)
+	client, err := qmp.Connect(conn, r.told)
 	if err != nil {
 		return // QEMU says why
+	}
+	if !r.begin(client) {
+		return
 	}
 	r.m.setMonitor(client)
 	err = r.enrol(r.ctx)

@@ -14,14 +14,14 @@ func Check(img *config.Image) error {
 	if err := checkLevel(img); err != nil {
 		return err
 	}
-	if !hasDefinitions(img) {
-		return nil
-	}
-	plan, err := planImage(img, nil)
-	if err != nil || !plan.Sign {
+	signs, err := SignsVerity(img)
+	if err != nil || !signs {
 		return err
 	}
-	return VerityReference(img).Check()
+	if err := VerityReference(img).Check(); err != nil {
+		return fmt.Errorf("signing with VerityKey= and VerityCertificate=: %w", err)
+	}
+	return nil
 }
 
 // checkLevel refuses a CompressLevel= that the compressor does not have. A compression that is not built in is refused

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto"
 	"crypto/x509"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -70,17 +71,29 @@ func LoadCertificate(ctx context.Context, img *config.Image, r keys.Reference) (
 	return keys.LoadCertificateFrom(ctx, r.Certificate, r.CertificateSource, run)
 }
 
-// CheckKeys reports which of the keys that are to sign an image, and are not in files, cannot be used. It may ask tokens
-// and is for the beginning of a build; [Check] looks at the files.
-func CheckKeys(ctx context.Context, img *config.Image) error {
-	r := VerityReference(img)
-	if !r.NeedsProgram() || !hasDefinitions(img) {
-		return nil
+// SignsVerity reports whether root hashes of dm-verity are signed when the image is written. It fails if the image's
+// partition definitions are wrong.
+func SignsVerity(img *config.Image) (bool, error) {
+	if !hasDefinitions(img) {
+		return false, nil
 	}
 	plan, err := planImage(img, nil)
-	if err != nil || !plan.Sign {
+	return err == nil && plan.Sign, err
+}
+
+// CheckKeys reports which of the keys that are to sign an image's root hashes, and are not in files, cannot be used. It
+// may ask tokens and is for the beginning of a build; [Check] looks at the files.
+func CheckKeys(ctx context.Context, img *config.Image) error {
+	r := VerityReference(img)
+	if !r.NeedsProgram() {
+		return nil
+	}
+	signs, err := SignsVerity(img)
+	if err != nil || !signs {
 		return err
 	}
-	_, _, err = LoadKey(ctx, img, r)
-	return err
+	if _, _, err := LoadKey(ctx, img, r); err != nil {
+		return fmt.Errorf("signing with VerityKey= and VerityCertificate=: %w", err)
+	}
+	return nil
 }

@@ -17,15 +17,23 @@ const maxMessage = 1 << 20
 // Client is a connection to a QEMU that has greeted.
 type Client struct {
 	conn    io.ReadWriteCloser
+	events  func(*Client, Event)
 	replies chan message
 
 	mu sync.Mutex // one command at a time
+}
+
+// Event is something that QEMU tells without being asked (QEMU's QMP reference names all events and their data).
+type Event struct {
+	Name string          // such as "STOP"
+	Data json.RawMessage // an object, or nil
 }
 
 // message is anything that QEMU sends.
 type message struct {
 	Greeting json.RawMessage `json:"QMP"`
 	Event    string          `json:"event"`
+	Data     json.RawMessage `json:"data"`
 	Return   json.RawMessage `json:"return"`
 	Error    *Error          `json:"error"`
 }
@@ -38,10 +46,14 @@ type Error struct {
 
 func (e *Error) Error() string { return "QEMU says: " + e.Description }
 
-// Connect waits until QEMU greets, which it does once all of its devices are there, and leaves the mode in which the
-// connection begins. It takes the connection over: what is wrong with it closes it.
-func Connect(conn io.ReadWriteCloser) (*Client, error) {
-	c := &Client{conn: conn, replies: make(chan message)}
+// Connect waits until QEMU greets, which it does once all of its devices are there, or with --preconfig before that, and
+// leaves the mode in which the connection begins. Unless events is nil, it is called for each event, one after the other,
+// even before Connect returns; replies wait meanwhile, so it must not wait for one. Connect takes the connection over: what is wrong with it closes it.
+func Connect(conn io.ReadWriteCloser, events func(*Client, Event)) (*Client, error) {
+	if events == nil {
+		events = func(*Client, Event) {}
+	}
+	c := &Client{conn: conn, events: events, replies: make(chan message)}
 	lines := bufio.NewScanner(conn)
 	lines.Buffer(nil, maxMessage)
 	m, err := read(lines)
@@ -72,8 +84,7 @@ func read(lines *bufio.Scanner) (m message, err error) {
 	return m, nil
 }
 
-// receive passes replies on until the connection ends. Events are dropped: whoever waits for the machine waits for the
-// process.
+// receive passes events and replies on until the connection ends.
 func (c *Client) receive(lines *bufio.Scanner) {
 	defer close(c.replies)
 	for {
@@ -81,20 +92,26 @@ func (c *Client) receive(lines *bufio.Scanner) {
 		if err != nil {
 			return
 		}
-		if m.Event == "" {
-			c.replies <- m
+		if m.Event != "" {
+			c.events(c, Event{m.Event, m.Data})
+			continue
 		}
+		c.replies <- m
 	}
 }
 
-// Execute runs a command without arguments and waits for its reply. It fails with an *[Error] if QEMU does not do it, and
-// with an error that wraps io.EOF if QEMU has gone.
-func (c *Client) Execute(command string) error {
+// Execute runs a command without arguments that has nothing to reply. It fails as [Client.Call] does.
+func (c *Client) Execute(command string) error { return c.Call(command, nil, nil) }
+
+// Call runs a command, with arguments as an object unless they are nil, waits for its reply, and decodes that into reply
+// unless it is nil. It fails with an *[Error] if QEMU does not do it, and with an error that wraps io.EOF if QEMU has gone.
+func (c *Client) Call(command string, arguments, reply any) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	data, err := json.Marshal(struct {
-		Execute string `json:"execute"`
-	}{command})
+		Execute   string `json:"execute"`
+		Arguments any    `json:"arguments,omitempty"`
+	}{command, arguments})
 	if err != nil {
 		return err
 	}
@@ -107,6 +124,11 @@ func (c *Client) Execute(command string) error {
 		return fmt.Errorf("asking QEMU for %s: %w", command, io.EOF)
 	case m.Error != nil:
 		return fmt.Errorf("asking QEMU for %s: %w", command, m.Error)
+	case reply == nil:
+		return nil
+	}
+	if err := json.Unmarshal(m.Return, reply); err != nil {
+		return fmt.Errorf("reading what QEMU says to %s: %w", command, err)
 	}
 	return nil
 }
@@ -119,4 +141,19 @@ func (c *Client) Close() error {
 		}
 	}()
 	return err
+}
+
+// Begin hands a kernel command line to a QEMU that was started with --preconfig, and so has not made its machine yet, and
+// has it do that. So the line is not among the arguments of a process, which everybody can read. It fails as
+// [Client.Call] does.
+func (c *Client) Begin(commandLine string) error {
+	set := struct {
+		Path     string `json:"path"`
+		Property string `json:"property"`
+		Value    string `json:"value"`
+	}{"/machine", "append", commandLine}
+	if err := c.Call("qom-set", set, nil); err != nil {
+		return err
+	}
+	return c.Execute("x-exit-preconfig")
 }

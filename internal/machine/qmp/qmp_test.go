@@ -42,8 +42,9 @@ const (
 )
 
 func TestExecute(t *testing.T) {
-	conn, heard := serve(t, hello, done, `{"event": "RESET", "timestamp": {}}`+"\n"+done, `{"error": {"class": "GenericError", "desc": "not now"}}`+"\n")
-	c, err := Connect(conn)
+	conn, heard := serve(t, hello, done, `{"event": "RESET", "data": {"guest": true}, "timestamp": {}}`+"\n"+done, `{"error": {"class": "GenericError", "desc": "not now"}}`+"\n")
+	var told []string
+	c, err := Connect(conn, func(_ *Client, e Event) { told = append(told, e.Name+string(e.Data)) })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -64,7 +65,32 @@ func TestExecute(t *testing.T) {
 	for line := range heard {
 		got = append(got, line)
 	}
+	if want := `RESET{"guest": true}`; strings.Join(told, " ") != want {
+		t.Errorf("QEMU told %s, want %s", told, want)
+	}
 	if want := `{"execute":"qmp_capabilities"} {"execute":"one"} {"execute":"two"}`; strings.Join(got, " ") != want {
+		t.Errorf("QEMU heard %s, want %s", got, want)
+	}
+}
+
+func TestCall(t *testing.T) {
+	conn, heard := serve(t, hello, done, `{"return": {"status": "paused"}}`+"\n", `{"return": 1}`+"\n")
+	c, err := Connect(conn, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var reply struct{ Status string }
+	if err := c.Call("ask", map[string]string{"a": "b"}, &reply); err != nil || reply.Status != "paused" {
+		t.Errorf("got %+v, %v", reply, err)
+	}
+	if err := c.Call("ask", nil, &reply); err == nil || !strings.Contains(err.Error(), "reading what QEMU says to ask") {
+		t.Errorf("got %v", err)
+	}
+	if err := c.Close(); err != nil {
+		t.Error(err)
+	}
+	<-heard // the greeting's
+	if got, want := <-heard, `{"execute":"ask","arguments":{"a":"b"}}`; got != want {
 		t.Errorf("QEMU heard %s, want %s", got, want)
 	}
 }
@@ -77,7 +103,7 @@ func TestConnectRefuses(t *testing.T) {
 		"reading from QEMU: bufio.Sca": strings.Repeat("x", maxMessage+1),
 	} {
 		conn, _ := serve(t, said)
-		if _, err := Connect(conn); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := Connect(conn, nil); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%.20q: got %v, want %q", said, err, want)
 		}
 	}
@@ -94,7 +120,7 @@ func FuzzConnect(f *testing.F) {
 			if c, err := Connect(struct {
 				io.Reader
 				io.WriteCloser
-			}{strings.NewReader(said), nopCloser{io.Discard}}); err == nil {
+			}{strings.NewReader(said), nopCloser{io.Discard}}, nil); err == nil {
 				if err := c.Execute("stop"); err != nil && !errors.Is(err, io.EOF) && !errors.As(err, new(*Error)) {
 					t.Errorf("got %v", err)
 				}

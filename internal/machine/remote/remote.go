@@ -99,7 +99,7 @@ func Dial(ctx context.Context, m running.Machine, key crypto.Signer) (*ssh.Clien
 		})
 	}
 	if len(dialers) == 0 {
-		return nil, fmt.Errorf("there is no way to %s: it has neither VSOCK nor RuntimeNetwork=user", m.Name)
+		return nil, fmt.Errorf("there is no way to %s: it has neither VSOCK nor a port of this host that leads to it", m.Name)
 	}
 	err = nil
 	for _, dial := range dialers {

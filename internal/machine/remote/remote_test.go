@@ -258,7 +258,7 @@ func TestDialTellsWhatIsWrong(t *testing.T) {
 			t.Errorf("%s: got %v", name, err)
 		}
 	}
-	if _, err := Dial(t.Context(), running.Machine{Name: "m"}, key); err == nil || !strings.Contains(err.Error(), "RuntimeNetwork=user") {
+	if _, err := Dial(t.Context(), running.Machine{Name: "m"}, key); err == nil || !strings.Contains(err.Error(), "a port of this host") {
 		t.Errorf("got %v", err)
 	}
 }
