@@ -64,11 +64,15 @@ func unpackKernel(t *testing.T, root string) (version string) {
 
 // TestKernelModules takes the modules of a real kernel.
 func TestKernelModules(t *testing.T) {
-	base := t.TempDir()
+	base, err := os.MkdirTemp(sharedDir, "kernel-")
+	if err != nil {
+		t.Fatal(err)
+	}
 	root := filepath.Join(base, "kernel")
 	version := unpackKernel(t, root)
 	t.Run("dependencies", func(t *testing.T) { testKernelDependencies(t, root, version) })
 	t.Run("selection", func(t *testing.T) { testKernelSelection(t, base, root, version) })
+	t.Run("settings", func(t *testing.T) { testKernelSettings(t, base, root, version) })
 	t.Run("firmware", func(t *testing.T) { testKernelFirmware(t, root, version) })
 }
 

@@ -115,7 +115,7 @@ func TestUKITexts(t *testing.T) {
 	}
 }
 
-// A kernel that is a link is that of the tree, wherever the link says it is.
+// A kernel that is a link is that of the tree, wherever the link says it is, and one that is too large is none.
 func TestCopyKernel(t *testing.T) {
 	m := &image{root: t.TempDir(), work: t.TempDir()}
 	outside := filepath.Join(t.TempDir(), "outside")
@@ -133,6 +133,13 @@ func TestCopyKernel(t *testing.T) {
 	}
 	if file, err := m.copyKernel(kernel.Kernel{Version: "2", Image: "outside"}); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("outside of the tree: got %q, %v", file, err)
+	}
+	sparse := filepath.Join(m.root, "boot/vmlinuz-3")
+	if err := errors.Join(os.WriteFile(sparse, nil, 0o644), os.Truncate(sparse, maxBootProgram+1)); err != nil {
+		t.Fatal(err)
+	}
+	if file, err := m.copyKernel(kernel.Kernel{Version: "3", Image: "boot/vmlinuz-3"}); err == nil || !strings.Contains(err.Error(), "boot/vmlinuz-3 of the image has 1073741825 bytes") {
+		t.Errorf("a kernel of nothing but holes: got %q, %v", file, err)
 	}
 }
 

@@ -20,7 +20,8 @@ import (
 type savedBootFiles struct {
 	stub       string
 	kernel     *kernel.Kernel
-	kernelFile string
+	kernelFile string // "" if the kernel is only in the unified kernel image
+	uki        string // that the distribution has built, see usesPrebuilt
 }
 
 // stubName is the name of the stub that is made into what firmware starts.
@@ -54,17 +55,25 @@ func (m *image) saveKernel(context.Context) error {
 	if !treeIsInitrd(m.Format) || m.Format == config.FormatAddon {
 		return nil
 	}
-	kernels, err := kernel.Find(m.root)
+	kernels, err := m.findKernels()
 	if err != nil || len(kernels) == 0 {
 		return err
 	}
 	m.saved.kernel = &kernels[0]
+	if usesPrebuilt(m.Image) {
+		m.saved.uki, m.saved.kernelFile, err = m.copyPrebuilt(kernels[0])
+		return err
+	}
 	m.saved.kernelFile, err = m.copyKernel(kernels[0])
 	return err
 }
 
-// copyOut copies a file of the tree to the workspace, where it may be changed, and returns its path there. Links lead no
-// further up than the root of the tree. A file that does not exist is fs.ErrNotExist.
+// maxBootProgram is more than any kernel or stub has, in bytes. A tree may come from anywhere, and its files may be large for
+// nothing but holes.
+const maxBootProgram = 1 << 30
+
+// copyOut copies a kernel or a stub of the tree to the workspace, where it may be changed, and returns its path there. Links
+// lead no further up than the root of the tree. A file that does not exist is fs.ErrNotExist.
 func (m *image) copyOut(name, to string) (file string, err error) {
 	root, err := os.Open(m.root)
 	if err != nil {
@@ -76,12 +85,19 @@ func (m *image) copyOut(name, to string) (file string, err error) {
 		return "", err
 	}
 	defer in.Close()
+	fi, err := in.Stat()
+	if err != nil {
+		return "", err
+	}
+	if fi.Size() > maxBootProgram {
+		return "", fmt.Errorf("%s of the image has %d bytes, more than the %d of any kernel or stub", name, fi.Size(), maxBootProgram)
+	}
 	file = filepath.Join(m.work, to)
 	out, err := os.OpenFile(file, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
 		return "", err
 	}
-	_, err = io.Copy(out, in)
+	_, err = io.Copy(out, io.LimitReader(in, fi.Size()))
 	if err := errors.Join(err, out.Close()); err != nil {
 		return "", fmt.Errorf("copying %s out of the image: %w", name, err)
 	}

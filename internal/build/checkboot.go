@@ -23,8 +23,13 @@ func checkBoot(cfg *config.Config, img *config.Image, earlier []*Job, add func(h
 	if err := kernel.CheckDevicetrees(img.Devicetrees); err != nil {
 		add("", "%w", err)
 	}
-	if img.Bootable == config.Enabled && img.Architecture.EFI() == "" && img.Bootloader != config.BootloaderNone {
-		add("set Bootloader=none", "there is no UEFI firmware for Architecture=%s", img.Architecture)
+	if img.Architecture.EFI() == "" {
+		switch {
+		case treeIsInitrd(img.Format):
+			add("set another Format=", "there is no UEFI firmware for Architecture=%s, and nothing else starts Format=%s", img.Architecture, img.Format)
+		case img.Bootable == config.Enabled && img.Bootloader != config.BootloaderNone:
+			add("set Bootloader=none", "there is no UEFI firmware for Architecture=%s", img.Architecture)
+		}
 	}
 	for _, initrd := range img.Initrds {
 		if boots(img) && !pathExists(initrd) && !produced(cfg, initrd, earlier) {

@@ -65,7 +65,7 @@ func mayHaveUKI(img *config.Image) bool {
 	case config.BootloaderUKI, config.BootloaderUKISigned:
 		return boots(img)
 	}
-	return boots(img) && img.UnifiedKernelImages != config.UKINone
+	return boots(img) && img.UnifiedKernelImages != config.UKINone && !usesPrebuilt(img)
 }
 
 // check complains about a key that is not there or cannot be used, as far as that can be told without asking a token.

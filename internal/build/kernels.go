@@ -58,9 +58,7 @@ func (m *image) removeModules(ctx context.Context) (versions []string, err error
 	}
 	err = m.step("removing kernel modules and firmware", func() error {
 		filtered, err := kernel.FilterTree(ctx, m.root, settings)
-		for _, text := range filtered.Missing {
-			m.b.UI.Debugf(m.Image.Image, "%s", text)
-		}
+		m.tellOfModules(filtered.Missing, filtered.Broken)
 		versions = filtered.Versions
 		return err
 	})
@@ -95,7 +93,7 @@ func (m *image) moduleSettings() (kernel.Settings, error) {
 		Firmware:        m.FirmwareFiles,
 		FirmwareExclude: m.FirmwareExclude,
 		Default:         defaults,
-		Loaded:          loadedModules,
+		Loaded:          func() ([]string, error) { return loadedModules("/proc/modules") },
 	}, err
 }
 
@@ -106,13 +104,28 @@ func (m *image) initrdModuleSettings() (kernel.Settings, error) {
 	return s, err
 }
 
-// loadedModules are the modules that are loaded on this machine.
-func loadedModules() ([]string, error) {
-	b, err := os.ReadFile("/proc/modules")
+// loadedModules are the modules that are loaded on this machine, by the file in which the Linux kernel lists them. One that is
+// built without modules has no such file.
+func loadedModules(file string) ([]string, error) {
+	b, err := os.ReadFile(file)
 	if err != nil {
 		return nil, fmt.Errorf("finding the modules that are loaded on this machine: %w", err)
 	}
 	return kernel.LoadedModules(string(b)), nil
+}
+
+// tellOfModules tells of modules that are not there, which is common, and of files that are none, which is not.
+func (m *image) tellOfModules(missing, broken []string) {
+	for _, text := range slices.Concat(missing, broken) {
+		m.b.UI.Debugf(m.Image.Image, "%s", text)
+	}
+	if len(broken) > 0 {
+		text := broken[0]
+		if more := len(broken) - 1; more > 0 {
+			text += fmt.Sprintf(", and %d more", more)
+		}
+		m.b.UI.Warnf(m.Image.Image, "what a kernel module needs is not known where it cannot be read: %s", text)
+	}
 }
 
 // modulesInitrd writes the initrd with a kernel's modules and returns its path.
@@ -127,9 +140,7 @@ func (m *image) modulesInitrd(ctx context.Context, k kernel.Kernel) (file string
 		if err != nil {
 			return err
 		}
-		for _, text := range selection.Missing {
-			m.b.UI.Debugf(m.Image.Image, "%s", text)
-		}
+		m.tellOfModules(selection.Missing, selection.Broken)
 		return writeCompressed(file, func(w io.Writer) error {
 			return kernel.WriteModulesInitrd(ctx, w, m.root, k, selection, m.epoch())
 		})

@@ -25,8 +25,8 @@ type Filtered struct {
 	Versions []string
 	// Modules and Firmware are how many files were removed.
 	Modules, Firmware int
-	// Missing is that of the selections, of all kernels.
-	Missing []string
+	// Missing and Broken are those of the selections, of all kernels.
+	Missing, Broken []string
 }
 
 // FilterTree removes from the tree at root the modules that the settings do not
@@ -56,6 +56,7 @@ func FilterTree(ctx context.Context, root string, s Settings) (Filtered, error) 
 			return done, err
 		}
 		done.Missing = append(done.Missing, sel.Missing...)
+		done.Broken = append(done.Broken, sel.Broken...)
 		for _, name := range sel.Firmware {
 			firmware[name] = true
 		}

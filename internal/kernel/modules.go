@@ -2,6 +2,7 @@ package kernel
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -139,14 +140,19 @@ func (s *moduleSet) list(name string) ([]byte, error) {
 	return b, err
 }
 
+// errNowhere is about a link that leads to no file.
+var errNowhere = errors.New("is a link to a module that is not there")
+
 // info reads what a module says about itself. buf is memory to use, and that of
-// a call that has ended may be given to the next.
+// a call that has ended may be given to the next. Errors of the file system are
+// or wrap a [fs.PathError], all others are about the module: errNowhere, or what
+// is wrong with what is in the file.
 func (s *moduleSet) info(m *module, buf *bytes.Buffer) (info modinfo, err error) {
-	defer func() {
-		if err != nil {
-			err = fmt.Errorf("reading the module %s: %w", m.path, err)
+	if m.link {
+		if found, err := s.tree.isFile(m.path); err != nil || !found {
+			return info, cmp.Or(err, errNowhere)
 		}
-	}()
+	}
 	f, err := tree.OpenRegularIn(s.tree.fd, m.path)
 	if err != nil {
 		return info, err

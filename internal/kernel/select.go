@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"runtime"
 	"slices"
 	"strings"
@@ -66,8 +67,12 @@ type Selection struct {
 	// are found.
 	Firmware []string
 	// Missing says in words, sorted, which modules others need that are not
-	// there.
+	// there, and which links among those that are wanted lead to no module, as
+	// kernels that were removed leave them behind. Such links are in no list.
 	Missing []string
+	// Broken says in words, sorted, which of Modules are none, such as empty
+	// files, and why: what those need is not known. depmod(8) passes them over.
+	Broken []string
 }
 
 // Select returns which modules of a kernel of the tree at root, and which
@@ -106,7 +111,7 @@ func selectFrom(ctx context.Context, t *rootDir, k Kernel, s Settings) (sel Sele
 		if err := c.run(ctx, wanted); err != nil {
 			return sel, err
 		}
-		wanted, sel.Missing = c.modules, c.missing
+		wanted, sel.Missing, sel.Broken = c.modules, c.missing, c.broken
 		needed = append(needed, c.firmware...)
 	}
 	if sel.Modules, err = set.paths(wanted); err != nil {
@@ -115,6 +120,7 @@ func selectFrom(ctx context.Context, t *rootDir, k Kernel, s Settings) (sel Sele
 	sel.Firmware, err = s.firmware(fw, needed)
 	slices.Sort(sel.Missing)
 	sel.Missing = slices.Compact(sel.Missing)
+	slices.Sort(sel.Broken)
 	return sel, err
 }
 
@@ -189,6 +195,7 @@ type closure struct {
 	modules  []*module
 	firmware []string
 	missing  []string
+	broken   []string
 }
 
 // run adds modules, then what these need, and so on.
@@ -204,7 +211,10 @@ func (c *closure) run(ctx context.Context, next []*module) error {
 		}
 		var found []*module
 		for i, info := range infos {
-			more, err := c.follow(next[i], info)
+			if c.passesOver(next[i], info.problem) {
+				continue
+			}
+			more, err := c.follow(next[i], info.modinfo)
 			if err != nil {
 				return err
 			}
@@ -213,6 +223,20 @@ func (c *closure) run(ctx context.Context, next []*module) error {
 		next = found
 	}
 	return nil
+}
+
+// passesOver reports whether a module needs nothing as far as is known, since
+// there is a problem with its file.
+func (c *closure) passesOver(m *module, problem error) bool {
+	switch {
+	case problem == nil:
+		return false
+	case errors.Is(problem, errNowhere):
+		c.missing = append(c.missing, fmt.Sprintf("%s %v", m.path, errNowhere))
+	default:
+		c.broken = append(c.broken, fmt.Sprintf("%s: %v", m.path, problem))
+	}
+	return true
 }
 
 // follow returns the modules that one needs and that were not met before.
@@ -237,9 +261,17 @@ func (c *closure) follow(m *module, info modinfo) ([]*module, error) {
 	return list, nil
 }
 
-// infos reads what modules say about themselves, on all processors.
-func (s *moduleSet) infos(ctx context.Context, modules []*module) ([]modinfo, error) {
-	infos := make([]modinfo, len(modules))
+// moduleInfo is what a module says about itself, or why it says nothing.
+type moduleInfo struct {
+	modinfo
+	problem error
+}
+
+// infos reads what modules say about themselves, on all processors. A file that
+// is no module is a problem of that module only; one that the file system
+// cannot read ends everything.
+func (s *moduleSet) infos(ctx context.Context, modules []*module) ([]moduleInfo, error) {
+	infos := make([]moduleInfo, len(modules))
 	g, ctx := errgroup.WithContext(ctx)
 	queue := make(chan int, len(modules))
 	for i := range modules {
@@ -253,10 +285,11 @@ func (s *moduleSet) infos(ctx context.Context, modules []*module) ([]modinfo, er
 				if err := ctx.Err(); err != nil {
 					return err
 				}
-				var err error
-				if infos[i], err = s.info(modules[i], &buf); err != nil {
-					return err
+				info, err := s.info(modules[i], &buf)
+				if failed := (*fs.PathError)(nil); errors.As(err, &failed) {
+					return fmt.Errorf("reading the module %s: %w", modules[i].path, err)
 				}
+				infos[i] = moduleInfo{info, err}
 			}
 			return nil
 		})

@@ -140,9 +140,53 @@ func TestSelectAll(t *testing.T) {
 	if sel, err := Select(t.Context(), root, Kernel{Version: "6.12.1-x"}, Settings{}); err != nil || len(sel.Modules) != 19 || sel.Firmware != nil {
 		t.Errorf("without firmware: %d modules, %q (%v)", len(sel.Modules), sel.Firmware, err)
 	}
-	_, err = Select(t.Context(), root, Kernel{Version: "6.12.1-x"}, Settings{Modules: []string{"broken"}})
-	if err == nil || !strings.Contains(err.Error(), "kernel/broken.ko: not a kernel module") {
-		t.Errorf("a broken module: %v", err)
+}
+
+// plantBroken makes a tree whose kernel 1 has one module that is sound, beside
+// what is left of modules in real ones.
+func plantBroken(t testing.TB) string {
+	t.Helper()
+	const m = "usr/lib/modules/1/"
+	sound := compressed(t, archive.XZ, ko())
+	return plant(t,
+		m+"kernel/sound.ko.xz | "+sound, m+"weak-updates/sound.ko.xz -> ../kernel/sound.ko.xz",
+		m+"weak-updates/gone.ko -> /lib/modules/0/extra/gone.ko", m+"weak-updates/round.ko -> round.ko",
+		m+"updates/empty.ko | ", m+"updates/empty_xz.ko.xz | ", m+"updates/cut.ko.xz | "+sound[:len(sound)/2],
+		m+"updates/text.ko | no module", m+"updates/place.ko -> ..", m+"updates/dir.ko/",
+		"usr/lib/firmware/a.bin",
+	)
+}
+
+func TestSelectPassesOverBrokenModules(t *testing.T) {
+	root := plantBroken(t)
+	sel, err := Select(t.Context(), root, Kernel{Version: "1"}, Settings{})
+	must(t, err)
+	const m = "usr/lib/modules/1/"
+	want := Selection{
+		Modules: []string{m + "kernel/sound.ko.xz", m + "updates/cut.ko.xz", m + "updates/empty.ko", m + "updates/empty_xz.ko.xz", m + "updates/text.ko", m + "weak-updates/sound.ko.xz"},
+		Missing: []string{m + "updates/place.ko is a link to a module that is not there",
+			m + "weak-updates/gone.ko is a link to a module that is not there", m + "weak-updates/round.ko is a link to a module that is not there"},
+		Broken: []string{
+			m + "updates/cut.ko.xz: xz: data is truncated or corrupt",
+			m + "updates/empty.ko: not a kernel module",
+			m + "updates/empty_xz.ko.xz: not a kernel module",
+			m + "updates/text.ko: not a kernel module",
+		},
+	}
+	if diff := cmp.Diff(want, sel); diff != "" {
+		t.Error(diff)
+	}
+	// A pattern of them all leaves the tree as it is, but for the links to nowhere.
+	done, err := FilterTree(t.Context(), root, Settings{Modules: []string{"*"}, Firmware: []string{"a.bin"}})
+	must(t, err)
+	if diff := cmp.Diff(Filtered{Versions: []string{"1"}, Modules: 3, Missing: want.Missing, Broken: want.Broken}, done); diff != "" {
+		t.Error(diff)
+	}
+	// What no pattern is about is not looked at.
+	sel, err = Select(t.Context(), root, Kernel{Version: "1"}, Settings{Modules: []string{"/sound"}})
+	must(t, err)
+	if diff := cmp.Diff(Selection{Modules: want.Modules[:1]}, sel); diff != "" {
+		t.Error(diff)
 	}
 }
 
