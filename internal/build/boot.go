@@ -295,43 +295,6 @@ func (b *bootFiles) installKernels(ctx context.Context) ([]bootloader.Entry, err
 	return bootloader.InstallKernels(ctx, b.kernelOptions(), shared, list)
 }
 
-// devicetrees returns the paths in the tree of a kernel's devicetrees, none unless Devicetrees= asks for any.
-func (m *image) devicetrees(ctx context.Context, k kernel.Kernel) ([]string, error) {
-	if len(m.Devicetrees) == 0 {
-		return nil, nil
-	}
-	trees, err := kernel.Devicetrees(ctx, m.root, k, m.Devicetrees)
-	if err == nil && len(trees) == 0 {
-		err = fmt.Errorf("kernel %s has no devicetree that Devicetrees=%s matches", k.Version, strings.Join(m.Devicetrees, ","))
-	}
-	return trees, err
-}
-
-// createUKI makes a unified kernel image or an addon: at name in the tree, or outside of it where it is the output. It
-// returns its path on this machine.
-func (m *image) createUKI(ctx context.Context, name string, parts ukiParts) (file string, policies []byte, err error) {
-	dir := m.root
-	if m.Format == config.FormatUKI || m.Format == config.FormatAddon || m.startsUKI() {
-		dir, name = m.work, "image.efi"
-	}
-	// The directory may be behind links.
-	root, err := makeDirIn(dir, path.Dir(name))
-	if err != nil {
-		return "", nil, fmt.Errorf("creating /%s in the image: %w", path.Dir(name), err)
-	}
-	defer root.Close()
-	base := path.Base(name)
-	if err := root.RemoveAll(base); err != nil {
-		return "", nil, fmt.Errorf("replacing /%s in the image: %w", name, err)
-	}
-	out, err := root.OpenFile(base, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o755)
-	if err != nil {
-		return "", nil, fmt.Errorf("creating /%s in the image: %w", name, err)
-	}
-	policies, err = m.writeUKI(ctx, out, parts)
-	return filepath.Join(root.Name(), base), policies, errors.Join(err, out.Close())
-}
-
 // artifacts returns the files that scripts have left in a directory of $ARTIFACTDIR, sorted.
 func (m *image) artifacts(dir string) ([]string, error) {
 	dir = filepath.Join(m.work, artifactsDir, dir)

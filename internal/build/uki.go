@@ -75,6 +75,31 @@ func (o *openFiles) section(f *os.File) (*io.SectionReader, error) {
 	return io.NewSectionReader(f, 0, fi.Size()), nil
 }
 
+// createUKI makes a unified kernel image or an addon: at name in the tree, or outside of it where it is the output. It
+// returns its path on this machine.
+func (m *image) createUKI(ctx context.Context, name string, parts ukiParts) (file string, policies []byte, err error) {
+	dir := m.root
+	if m.Format == config.FormatUKI || m.Format == config.FormatAddon || m.startsUKI() {
+		dir, name = m.work, "image.efi"
+	}
+	// The directory may be behind links.
+	root, err := makeDirIn(dir, path.Dir(name))
+	if err != nil {
+		return "", nil, fmt.Errorf("creating /%s in the image: %w", path.Dir(name), err)
+	}
+	defer root.Close()
+	base := path.Base(name)
+	if err := root.RemoveAll(base); err != nil {
+		return "", nil, fmt.Errorf("replacing /%s in the image: %w", name, err)
+	}
+	out, err := root.OpenFile(base, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o755)
+	if err != nil {
+		return "", nil, fmt.Errorf("creating /%s in the image: %w", name, err)
+	}
+	policies, err = m.writeUKI(ctx, out, parts)
+	return filepath.Join(root.Name(), base), policies, errors.Join(err, out.Close())
+}
+
 // writeUKI assembles a unified kernel image, or an addon, in an empty file, and signs it with SecureBoot=yes. It returns the
 // policies that are to be signed elsewhere, as JSON, if that is wanted.
 func (m *image) writeUKI(ctx context.Context, out *os.File, p ukiParts) (policies []byte, err error) {
@@ -144,6 +169,18 @@ func (m *image) ukiOptions(ctx context.Context, root *os.File, files *openFiles,
 	o.Profiles = m.ukiProfiles(p.cmdline)
 	o.Policies, err = m.policies(ctx)
 	return o, err
+}
+
+// devicetrees returns the paths in the tree of a kernel's devicetrees, none unless Devicetrees= asks for any.
+func (m *image) devicetrees(ctx context.Context, k kernel.Kernel) ([]string, error) {
+	if len(m.Devicetrees) == 0 {
+		return nil, nil
+	}
+	trees, err := kernel.Devicetrees(ctx, m.root, k, m.Devicetrees)
+	if err == nil && len(trees) == 0 {
+		err = fmt.Errorf("kernel %s has no devicetree that Devicetrees=%s matches", k.Version, strings.Join(m.Devicetrees, ","))
+	}
+	return trees, err
 }
 
 // addDevicetrees adds devicetrees to the sections: one by itself is for every machine, of several that is taken which fits.

@@ -15,9 +15,9 @@ import (
 	_ "crypto/sha512"
 	"fmt"
 	"hash"
-	"io"
 	"slices"
 	"strings"
+	"sync"
 )
 
 // Register is the number of the register that a unified kernel image is
@@ -79,26 +79,28 @@ type Digests map[string][]byte
 type Hasher struct {
 	banks  []Bank
 	hashes []hash.Hash
-	all    io.Writer // the hashes
 	size   int64
 }
 
 // NewHasher returns a hasher for the banks. Without any, it takes no digests.
 func NewHasher(banks []Bank) *Hasher {
 	h := &Hasher{banks: banks}
-	var list []io.Writer
 	for _, b := range banks {
-		n := b.Hash.New()
-		h.hashes, list = append(h.hashes, n), append(list, n)
+		h.hashes = append(h.hashes, b.Hash.New())
 	}
-	h.all = io.MultiWriter(list...)
 	return h
 }
 
-// Write never fails.
+// Write never fails. The hashes are computed side by side, for an initrd has
+// many bytes.
 func (h *Hasher) Write(b []byte) (int, error) {
 	h.size += int64(len(b))
-	return h.all.Write(b)
+	var all sync.WaitGroup
+	for _, one := range h.hashes {
+		all.Go(func() { one.Write(b) })
+	}
+	all.Wait()
+	return len(b), nil
 }
 
 // Digests returns the digests of what was written so far; nil when that was
