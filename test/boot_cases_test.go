@@ -26,7 +26,7 @@ func bootCases() []bootCase {
 		{"uefi-grub", variantTest("uefi-grub", []string{"Bootloader=grub"}, nil,
 			"test -d /sys/firmware/efi && bootctl status && ! test -e /boot/EFI/systemd && ls -R /boot")},
 		{"shim", variantTest("shim",
-			[]string{"Bootloader=systemd-boot-signed", "ShimBootloader=signed", "[Validation]", "SecureBoot=yes", "[Runtime]", "FirmwareVariables=microsoft-mok"}, nil,
+			[]string{"Bootloader=systemd-boot-signed", "ShimBootloader=signed", "UnifiedKernelImages=unsigned", "[Validation]", "SecureBoot=yes", "[Runtime]", "FirmwareVariables=microsoft-mok"}, nil,
 			"bootctl status | tee status && grep 'Secure Boot: enabled (user)' status && ls /sys/firmware/efi/efivars/MokListRT-*")},
 		{"type1", variantTest("type1", []string{"Bootloader=systemd-boot", "UnifiedKernelImages=none"}, nil,
 			`bootctl status --no-pager && grep initrd= /proc/cmdline && ls /boot/loader/entries/*.conf`)},

@@ -14,7 +14,12 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/mkosi-go/mkosi/internal/efi/pe/petest"
 )
+
+// prebuiltUKI is where distributions put a unified kernel image that they have built.
+const prebuiltUKI = "usr/lib/modules/6.1.0-1-amd64/vmlinuz-virt.efi"
 
 // loaderBase makes a tree with all that is looked at to make an image bootable, as small as it can be.
 func loaderBase(t *testing.T, dir string) {
@@ -41,8 +46,11 @@ func loaderBase(t *testing.T, dir string) {
 		if name == "systemd-bootx64.efi" {
 			// A program for firmware like a kernel.
 			writeFile(t, filepath.Join(dir, "usr/lib/modules/6.1.0-1-amd64/vmlinuz"), b, 0o644)
+			writeFile(t, filepath.Join(dir, efiDir, name+".signed"), b, 0o644)
 		}
 	}
+	uki := petest.Program(petest.Section{Name: ".osrel", Text: "ID=tiny\n"}, petest.Section{Name: ".linux", Text: "kernel"})
+	writeFile(t, filepath.Join(dir, prebuiltUKI), uki, 0o644)
 }
 
 // bootVariants are ways to make the tree bootable, as options.
@@ -63,6 +71,10 @@ var bootVariants = map[string]string{
 	"trees":       "--devicetrees=vendor/* --kernel-modules-initrd=no --split-artifacts=uki,pcrs --sign-expected-pcr=no",
 	"no-tree":     "--devicetrees=one.dtb,two.dtb --unified-kernel-images=none",
 	"uki":         "--format=uki --output-extension=efi",
+	"prebuilt":    "--bootloader=systemd-boot-signed --secure-boot=yes --secure-boot-auto-enroll=no",
+	"prebuilt-as": "--bootloader=uki-signed",
+	"prebuilt-no": "--bootloader=systemd-boot-signed --remove-files=/" + prebuiltUKI,
+	"signed-own":  "--bootloader=uki-signed --unified-kernel-images=unsigned --secure-boot=yes",
 	"esp":         "--format=esp",
 	"addon":       "--format=addon --bootable=no",
 	"cpio":        "--format=cpio --bootable=auto",

@@ -149,7 +149,7 @@ func FuzzEntryToken(f *testing.F) {
 	f.Fuzz(func(t *testing.T, token, machineID, release string) {
 		root := makeTree(t, map[string]string{tokenFiles[0]: token, "etc/machine-id": machineID, "etc/os-release": release})
 		got, err := EntryToken(root)
-		if err == nil && (!validToken(got) || strings.ContainsAny(got, "/\n\x00")) {
+		if err == nil && (!ValidName(got) || strings.ContainsAny(got, "/\n\x00")) {
 			t.Errorf("got %q", got)
 		}
 	})

@@ -159,6 +159,13 @@ func TestGrubConfig(t *testing.T) {
 			"if [ \"${grub_platform}\" == \"efi\" ]; then\nmenuentry \"tok-2.0\" {\n    chainloader /EFI/Linux/tok-2.0.efi\n}\nfi\n" +
 				"if [ \"${grub_platform}\" == \"pc\" ]; then\nmenuentry \"a\" {\n    linux /l root=y\n}\nmenuentry \"b\" {\n    linux /l root=y quiet\n}\nfi\n",
 		},
+		{
+			GrubMenus{EFI: []Entry{uki}, BIOS: []Entry{{ID: "a", Linux: "/l l"}}, Search: true},
+			"if [ \"${grub_platform}\" == \"efi\" ]; then\nmenuentry \"tok-2.0\" {\n" +
+				"    search --no-floppy --set=root --file /EFI/Linux/tok-2.0.efi\n    chainloader /EFI/Linux/tok-2.0.efi\n}\nfi\n" +
+				"if [ \"${grub_platform}\" == \"pc\" ]; then\nmenuentry \"a\" {\n" +
+				"    search --no-floppy --set=root --file /l\\ l\n    linux /l\\ l \n}\nfi\n",
+		},
 	} {
 		root := t.TempDir()
 		if err := WriteGrubConfig(root, tt.menus); err != nil {

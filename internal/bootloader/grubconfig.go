@@ -15,6 +15,8 @@ type GrubMenus struct {
 	// RootOption is an option for the command line of kernels that grub loads, such as "root=PARTUUID=...". A kernel that
 	// systemd-boot or a stub started needs none: these tell the system which disk they come from.
 	RootOption string
+	// Search has grub look for each entry on all partitions. Without, it takes them to be on the one with its configuration.
+	Search bool
 }
 
 // WriteGrubConfig writes the configuration of grub into /efi of the tree. Its menu is not shown for longer than a key has
@@ -54,14 +56,17 @@ func (m GrubMenus) writeMenu(b *strings.Builder, condition string, entries []Ent
 		if m.RootOption != "" && !slices.Contains(strings.Fields(e.Options), m.RootOption) {
 			e.Options = strings.TrimSuffix(m.RootOption+" "+e.Options, " ")
 		}
-		e.writeGrub(b)
+		e.writeGrub(b, m.Search)
 	}
 	b.WriteString("fi\n")
 }
 
 // writeGrub writes an entry of a menu.
-func (e Entry) writeGrub(b *strings.Builder) {
+func (e Entry) writeGrub(b *strings.Builder, search bool) {
 	fmt.Fprintf(b, "menuentry %s {\n", grubQuoted(e.ID))
+	if search {
+		fmt.Fprintf(b, "    search --no-floppy --set=root --file %s\n", grubWord(e.UKI+e.Linux)) // one of them is empty
+	}
 	if e.UKI != "" {
 		fmt.Fprintf(b, "    chainloader %s\n", grubWord(e.UKI))
 	} else {

@@ -47,11 +47,7 @@ func InstallShim(ctx context.Context, o Shim) error {
 		return err
 	}
 	defer i.close()
-	first, err := o.find(i, shimFirst)
-	if err != nil {
-		return err
-	}
-	keys, err := o.find(i, shimKeys)
+	first, keys, err := o.findBoth(i)
 	if err != nil {
 		return err
 	}
@@ -62,6 +58,26 @@ func InstallShim(ctx context.Context, o Shim) error {
 		return err
 	}
 	return o.install(ctx, i, keys, bootDir+strings.TrimSuffix(path.Base(keys), ".signed"), maxProgram)
+}
+
+// FindShim returns the error that [InstallShim] would return for a tree without shim or MokManager.
+func FindShim(o Shim) error {
+	i, err := o.open()
+	if err != nil {
+		return err
+	}
+	defer i.close()
+	_, _, err = o.findBoth(i)
+	return err
+}
+
+// findBoth returns the paths of shim and MokManager.
+func (o Shim) findBoth(i *image) (first, keys string, err error) {
+	if first, err = o.find(i, shimFirst); err != nil {
+		return "", "", err
+	}
+	keys, err = o.find(i, shimKeys)
+	return first, keys, err
 }
 
 // find returns the path of one of shim's programs.

@@ -38,6 +38,9 @@ func TestInstallShim(t *testing.T) {
 			if tt.sign {
 				o.Sign = fakeSign
 			}
+			if err := FindShim(o); err != nil {
+				t.Error(err)
+			}
 			if err := InstallShim(t.Context(), o); err != nil {
 				t.Fatal(err)
 			}
@@ -47,6 +50,7 @@ func TestInstallShim(t *testing.T) {
 
 	o := Shim{Options: Options{Root: makeTree(t, map[string]string{debian[0]: "", debian[1]: "", "efi/": ""}), Architecture: "x64"}}
 	isMissing(t, InstallShim(t.Context(), o), "unsigned MokManager", "/usr/share/shim/*/*/mmx64.efi", "ShimBootloader=signed")
+	isMissing(t, FindShim(o), "unsigned MokManager", "/usr/share/shim/*/*/mmx64.efi")
 	o.Signed = true
 	isMissing(t, InstallShim(t.Context(), o), "MokManager that is signed", "/usr/lib/shim/mmx64.efi.signed", "ShimBootloader=unsigned")
 	o.Architecture = "aa64"

@@ -39,7 +39,7 @@ func (i *image) entryToken() (token string, machineID bool, err error) {
 		if err != nil {
 			return "", false, err
 		}
-		if validToken(line) {
+		if ValidName(line) {
 			return line, false, nil
 		}
 	}
@@ -60,7 +60,7 @@ func (i *image) entryToken() (token string, machineID bool, err error) {
 		}
 		fields := host.ParseOSRelease(string(b))
 		for _, key := range []string{"IMAGE_ID", "ID"} {
-			if validToken(fields[key]) {
+			if ValidName(fields[key]) {
 				return fields[key], false, nil
 			}
 		}
@@ -79,10 +79,11 @@ func (i *image) firstLine(name string) (string, error) {
 	return line, err
 }
 
-// validToken reports whether a token can be the name of a file on a FAT file system and a word of a configuration file.
-func validToken(s string) bool {
+// ValidName reports whether s can be the name of a file on a FAT file system, and a word of a configuration file.
+func ValidName(s string) bool {
 	bad := func(r rune) bool { return unicode.IsControl(r) || strings.ContainsRune(`/\:*?"<>|`, r) }
-	return s != "" && s != "." && s != ".." && len(s) <= 255 && utf8.ValidString(s) && !strings.ContainsFunc(s, bad)
+	// Dots and spaces at the end are lost, see the Microsoft FAT specification, section 7.
+	return s != "" && strings.TrimRight(s, ". ") == s && len(s) <= 255 && utf8.ValidString(s) && !strings.ContainsFunc(s, bad)
 }
 
 // isMachineID reports whether s is a machine-id(5); "uninitialized" is none.

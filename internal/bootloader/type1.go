@@ -74,7 +74,14 @@ func InstallKernels(ctx context.Context, o Options, shared []Initrd, kernels []K
 		}
 	}
 	var entries []Entry
+	seen := map[string]string{}
 	for _, k := range kernels {
+		// File names on a boot partition do not differ by case alone.
+		folded := strings.ToLower(k.Version)
+		if other, ok := seen[folded]; ok {
+			return nil, fmt.Errorf("the kernels %s and %s would have the same name on the boot partition: remove one", other, k.Version)
+		}
+		seen[folded] = k.Version
 		e, err := o.installKernel(ctx, i, token, k)
 		if err != nil {
 			return nil, fmt.Errorf("installing the kernel %s: %w", k.Version, err)
@@ -94,7 +101,7 @@ func InstallKernels(ctx context.Context, o Options, shared []Initrd, kernels []K
 
 // installKernel copies the files of a kernel.
 func (o Options) installKernel(ctx context.Context, i *image, token string, k Kernel) (e Entry, err error) {
-	if !validToken(k.Version) || !validToken(token+"-"+k.Version+".conf") {
+	if !ValidName(k.Version) || !ValidName(token+"-"+k.Version+".conf") {
 		return e, fmt.Errorf("%q cannot be a part of file names on a boot partition", k.Version)
 	}
 	dir := "/" + token + "/" + k.Version
@@ -125,7 +132,7 @@ func (o Options) installKernel(ctx context.Context, i *image, token string, k Ke
 func (i *image) copyInitrds(ctx context.Context, dir string, initrds []Initrd) (names []string, err error) {
 	seen := map[string]string{}
 	for _, initrd := range initrds {
-		if !validToken(initrd.Name) {
+		if !ValidName(initrd.Name) {
 			return nil, fmt.Errorf("the initrd %s needs another name: %q cannot be the name of a file on a boot partition", initrd.Path, initrd.Name)
 		}
 		// File names on a boot partition do not differ by case alone.

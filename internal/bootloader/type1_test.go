@@ -85,6 +85,8 @@ func TestInstallKernelsRefuses(t *testing.T) {
 	}{
 		{func(_ *Options, _ []Initrd, k []Kernel) { k[0].Version = "../x" }, `"../x"`},
 		{func(_ *Options, _ []Initrd, k []Kernel) { k[0].Version = strings.Repeat("1", 255) }, "file names on a boot partition"},
+		{func(_ *Options, _ []Initrd, k []Kernel) { k[0].Version, k[1].Version = "1.0A", "1.0a" }, "1.0A and 1.0a would have the same name"},
+		{func(_ *Options, _ []Initrd, k []Kernel) { k[0].Version = "1.0." }, "file names on a boot partition"},
 		{func(_ *Options, _ []Initrd, k []Kernel) { k[1].Options = "a\noptions b" }, "one line"},
 		{func(_ *Options, _ []Initrd, k []Kernel) { k[0].Image = "usr/lib/modules/2.0" }, "not a regular file"},
 		{func(_ *Options, _ []Initrd, k []Kernel) { k[0].Devicetree = "none.dtb" }, "none.dtb"},

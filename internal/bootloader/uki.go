@@ -23,6 +23,22 @@ func InstallUKI(ctx context.Context, o Options, uki string) error {
 	return i.copyFile(ctx, f, fi, o.firstProgram(), 0o755)
 }
 
+// CopyUKI puts a unified kernel image, a file outside of the tree at root, into that under a name such as
+// "boot/EFI/Linux/debian.efi".
+func CopyUKI(ctx context.Context, root, uki, name string) error {
+	i, err := openImage(root)
+	if err != nil {
+		return err
+	}
+	defer i.close()
+	f, fi, err := openOutside(uki)
+	if err != nil {
+		return fmt.Errorf("opening the unified kernel image: %w", err)
+	}
+	defer f.Close()
+	return i.copyFile(ctx, f, fi, name, 0o644)
+}
+
 // openOutside opens a regular file that does not lie in a tree.
 func openOutside(name string) (*os.File, os.FileInfo, error) {
 	f, err := os.OpenFile(name, os.O_RDONLY|unix.O_NONBLOCK, 0)

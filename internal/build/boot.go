@@ -18,7 +18,6 @@ import (
 	"github.com/mkosi-go/mkosi/internal/disk/repart"
 	"github.com/mkosi-go/mkosi/internal/kernel"
 	"github.com/mkosi-go/mkosi/internal/output"
-	"github.com/mkosi-go/mkosi/internal/tree"
 )
 
 // An image is made bootable in two steps. Boot loaders go into the tree before the system's own tools see it. Kernels
@@ -87,7 +86,7 @@ func (m *image) kernels() ([]kernel.Kernel, error) {
 	if m.saved.kernel != nil {
 		return []kernel.Kernel{*m.saved.kernel}, nil
 	}
-	kernels, err := kernel.Find(m.root)
+	kernels, err := m.findKernels()
 	switch {
 	case err != nil:
 		return nil, err
@@ -95,6 +94,8 @@ func (m *image) kernels() ([]kernel.Kernel, error) {
 		return kernels[:1], nil
 	case len(kernels) > 0, m.Bootable != config.Enabled && m.Format != config.FormatUKI:
 		return kernels, nil
+	case usesPrebuilt(m.Image):
+		return nil, m.missingPrebuilt()
 	}
 	return nil, errors.New("the image has no kernel, neither /boot/vmlinuz-VERSION nor /usr/lib/modules/VERSION/vmlinuz: add a package with one, such as linux-image-amd64 of Debian, to Packages=")
 }
@@ -125,11 +126,17 @@ type bootFiles struct {
 
 // collect finds or makes what one kernel is started with.
 func (b *bootFiles) collect(ctx context.Context, k kernel.Kernel, in output.BootInput) (files *output.BootFiles, err error) {
-	files = &output.BootFiles{Kernel: b.saved.kernelFile}
-	if files.Kernel == "" {
-		if files.Kernel, err = b.copyKernel(k); err != nil {
-			return nil, err
-		}
+	files = &output.BootFiles{}
+	switch {
+	case b.saved.kernel != nil:
+		files.UKI, files.Kernel = b.saved.uki, b.saved.kernelFile
+	case usesPrebuilt(b.Image):
+		files.UKI, files.Kernel, err = b.copyPrebuilt(k)
+	default:
+		files.Kernel, err = b.copyKernel(k)
+	}
+	if err != nil || files.Kernel == "" {
+		return files, err // a unified kernel image has all that it needs
 	}
 	ofTree := in.Initrd != "" && b.Format != config.FormatAddon
 	if ofTree {
@@ -151,7 +158,8 @@ func (b *bootFiles) collect(ctx context.Context, k kernel.Kernel, in output.Boot
 	}
 	files.Initrds = slices.Concat(microcode, b.Initrds, left)
 	b.shared = len(files.Initrds)
-	if b.KernelModulesInitrd && (boots(b.Image) || b.splits(config.ArtifactInitrd, config.ArtifactKernelModulesInitrd)) {
+	starts := boots(b.Image) && b.Format != config.FormatAddon && (!usesPrebuilt(b.Image) || bootsPC(b.Image))
+	if b.KernelModulesInitrd && (starts || b.splits(config.ArtifactInitrd, config.ArtifactKernelModulesInitrd)) {
 		files.ModulesInitrd, err = b.modulesInitrd(ctx, k)
 		files.Initrds = append(files.Initrds, files.ModulesInitrd)
 	}
@@ -160,23 +168,29 @@ func (b *bootFiles) collect(ctx context.Context, k kernel.Kernel, in output.Boot
 
 // install puts everything to where boot loaders look for it.
 func (b *bootFiles) install(ctx context.Context) (err error) {
-	if !boots(b.Image) && b.Format != config.FormatUKI && b.Format != config.FormatESP {
+	if !boots(b.Image) && b.Format != config.FormatUKI || b.Format == config.FormatAddon || b.nameless {
 		return nil // only to be split off
 	}
-	if b.Format == config.FormatESP && b.Bootable == config.Disabled {
+	if b.needsToken() {
+		if b.token, err = bootloader.EntryToken(b.root); err != nil {
+			return err
+		}
+	}
+	prebuilt := usesPrebuilt(b.Image)
+	if !prebuilt {
+		if b.stub, err = b.findStub(); err != nil {
+			return err
+		}
+	}
+	ukis := prebuilt || b.stub != ""
+	if !ukis && b.startsUKI() && !bootsPC(b.Image) {
 		return nil
-	}
-	if b.token, err = bootloader.EntryToken(b.root); err != nil {
-		return err
-	}
-	if b.stub, err = b.findStub(); err != nil {
-		return err
 	}
 	if b.microcode, err = b.microcodeInitrd(ctx); err != nil {
 		return err
 	}
 	var entries []bootloader.Entry
-	if b.stub == "" {
+	if !ukis {
 		err = b.step("copying kernels to the boot partition", func() error {
 			entries, err = b.installKernels(ctx)
 			return err
@@ -188,10 +202,12 @@ func (b *bootFiles) install(ctx context.Context) (err error) {
 		return err
 	}
 	menus := bootloader.GrubMenus{EFI: entries, RootOption: rootOption(b.cmdline, b.partitions)}
+	// There /boot is, while grub's configuration is in the ESP with /efi.
+	menus.Search = findPartition(b.partitions, repart.RoleXBOOTLDR) != nil
 	if bootsPC(b.Image) {
 		menus.BIOS = entries
 	}
-	if bootsPC(b.Image) && b.stub != "" {
+	if bootsPC(b.Image) && ukis {
 		// PC firmware starts no unified kernel images.
 		if menus.BIOS, err = b.installKernels(ctx); err != nil {
 			return err
@@ -200,35 +216,50 @@ func (b *bootFiles) install(ctx context.Context) (err error) {
 	return bootloader.WriteGrubConfig(b.root, menus)
 }
 
-// installUKIs makes a unified kernel image for each kernel.
+// installUKIs makes a unified kernel image for each kernel, or takes the one that the distribution has built.
 func (b *bootFiles) installUKIs(ctx context.Context) (entries []bootloader.Entry, err error) {
+	names, err := b.ukiPaths()
+	if err != nil {
+		return nil, err
+	}
 	for i, k := range b.kernels {
-		files := b.files[i]
-		if err := b.signKernel(ctx, files.Kernel); err != nil {
-			return nil, err
-		}
-		parts := ukiParts{
-			kernel: &k, kernelFile: files.Kernel, stub: b.stub, initrds: files.Initrds, microcode: b.microcode,
-			cmdline: b.cmdline,
-		}
-		if parts.trees, err = b.devicetrees(ctx, k); err != nil {
-			return nil, err
-		}
-		name := b.ukiPath(k, b.token, b.hash, b.tries())
-		err = b.step("assembling the unified kernel image of "+k.Version, func() (err error) {
-			files.UKI, files.PCRs, err = b.createUKI(ctx, name, parts)
-			return err
-		})
-		if err != nil {
-			return nil, err
+		files, name := b.files[i], names[i]
+		prebuilt := usesPrebuilt(b.Image)
+		if !prebuilt {
+			if err := b.makeUKI(ctx, k, files, name); err != nil {
+				return nil, err
+			}
 		}
 		if b.startsUKI() && b.Format != config.FormatUKI {
 			// It is signed already.
-			return nil, bootloader.InstallUKI(ctx, bootloader.Options{Root: b.root, Architecture: b.Architecture.EFI(), Shim: b.ShimBootloader != config.ShimNone}, files.UKI)
+			return nil, bootloader.InstallUKI(ctx, b.bootOptions(), files.UKI)
+		}
+		if prebuilt {
+			if err := bootloader.CopyUKI(ctx, b.root, files.UKI, name); err != nil {
+				return nil, err
+			}
 		}
 		entries = append(entries, bootloader.Entry{ID: strings.TrimSuffix(path.Base(name), ".efi"), UKI: strings.TrimPrefix(name, "boot")})
 	}
 	return entries, nil
+}
+
+// makeUKI makes the unified kernel image of a kernel, at name in the tree or where createUKI puts it, and adds it to files.
+func (b *bootFiles) makeUKI(ctx context.Context, k kernel.Kernel, files *output.BootFiles, name string) (err error) {
+	if err := b.signKernel(ctx, k, files.Kernel); err != nil {
+		return err
+	}
+	parts := ukiParts{
+		kernel: &k, kernelFile: files.Kernel, stub: b.stub, initrds: files.Initrds, microcode: b.microcode,
+		cmdline: b.cmdline,
+	}
+	if parts.trees, err = b.devicetrees(ctx, k); err != nil {
+		return err
+	}
+	return b.step("assembling the unified kernel image of "+k.Version, func() (err error) {
+		files.UKI, files.PCRs, err = b.createUKI(ctx, name, parts)
+		return err
+	})
 }
 
 // installKernels copies kernels and initrds for boot loader entries of type 1.
@@ -242,7 +273,11 @@ func (b *bootFiles) installKernels(ctx context.Context) ([]bootloader.Entry, err
 	}
 	var list []bootloader.Kernel
 	for i, k := range b.kernels {
-		l := bootloader.Kernel{Version: k.Version, Image: k.Image, Options: strings.Join(b.cmdline, " ")}
+		image, err := b.separateImage(k)
+		if err != nil {
+			return nil, err
+		}
+		l := bootloader.Kernel{Version: k.Version, Image: image, Options: strings.Join(b.cmdline, " ")}
 		trees, err := b.devicetrees(ctx, k)
 		switch {
 		case err != nil:
@@ -257,7 +292,7 @@ func (b *bootFiles) installKernels(ctx context.Context) ([]bootloader.Entry, err
 		}
 		list = append(list, l)
 	}
-	return bootloader.InstallKernels(ctx, b.bootOptions(), shared, list)
+	return bootloader.InstallKernels(ctx, b.kernelOptions(), shared, list)
 }
 
 // devicetrees returns the paths in the tree of a kernel's devicetrees, none unless Devicetrees= asks for any.
@@ -297,20 +332,6 @@ func (m *image) createUKI(ctx context.Context, name string, parts ukiParts) (fil
 	return filepath.Join(root.Name(), base), policies, errors.Join(err, out.Close())
 }
 
-// signKernel signs the copy of the kernel of a unified kernel image with SecureBoot=yes: firmware checks it once more when
-// the stub starts it.
-func (m *image) signKernel(ctx context.Context, file string) (err error) {
-	if !m.SecureBoot {
-		return nil
-	}
-	f, err := os.OpenFile(file, os.O_RDWR, 0)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, f.Close()) }()
-	return m.signFile(ctx, f)
-}
-
 // artifacts returns the files that scripts have left in a directory of $ARTIFACTDIR, sorted.
 func (m *image) artifacts(dir string) ([]string, error) {
 	dir = filepath.Join(m.work, artifactsDir, dir)
@@ -337,16 +358,21 @@ func (m *image) findStub() (string, error) {
 		return "", nil
 	}
 	stub, err := m.copyStub()
-	if !errors.Is(err, fs.ErrNotExist) {
+	switch {
+	case !errors.Is(err, fs.ErrNotExist):
 		return stub, err
+	case m.UnifiedKernelImages != config.UKIAuto:
+		return "", m.missingStub()
+	case always:
+		return "", m.orAuto(m.missingStub())
 	}
-	if !always && m.UnifiedKernelImages == config.UKIAuto {
-		return "", nil
-	}
-	return "", m.missingStub()
+	return "", nil
 }
 
 func (m *image) missingStub() error {
+	if m.Architecture.EFI() == "" {
+		return &bootloader.Missing{What: "stub for unified kernel images", Hint: "there is no UEFI firmware for Architecture=" + string(m.Architecture)}
+	}
 	return &bootloader.Missing{What: "stub for unified kernel images", Tried: []string{path.Join(stubDir, m.stubName())},
 		Hint: "add the package with the stubs of systemd to Packages=, systemd-boot-efi in Debian"}
 }
@@ -388,21 +414,6 @@ func findPartition(partitions []disk.Partition, role repart.Role) *disk.Partitio
 		return nil
 	}
 	return &partitions[i]
-}
-
-// tries is how often an image is tried to boot before it counts as bad, "" if nothing says; see the automatic boot
-// assessment of systemd.
-func (m *image) tries() string {
-	root, err := os.Open(m.root)
-	if err != nil {
-		return ""
-	}
-	defer root.Close()
-	b, err := tree.ReadFileIn(int(root.Fd()), "etc/kernel/tries", 4096)
-	if err != nil {
-		return ""
-	}
-	return strings.TrimSpace(string(b))
 }
 
 // makeAddon makes an addon to unified kernel images, with the tree as an initrd.

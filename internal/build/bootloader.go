@@ -11,7 +11,6 @@ import (
 	"github.com/mkosi-go/mkosi/internal/config"
 	"github.com/mkosi-go/mkosi/internal/disk"
 	"github.com/mkosi-go/mkosi/internal/disk/repart"
-	"github.com/mkosi-go/mkosi/internal/kernel"
 )
 
 // boots reports whether an image is to be made bootable. With Bootable=auto it depends on what is in its tree, too.
@@ -46,13 +45,14 @@ func usesGrub(img *config.Image) bool {
 	return bootsPC(img) || usesBootLoader(img) && (img.Bootloader == config.BootloaderGrub || img.Bootloader == config.BootloaderGrubSigned)
 }
 
-// onlySigned reports whether only what the distribution has signed is wanted.
+// onlySigned reports whether only what the distribution has signed is wanted. A signed shim alone does not ask for that: it
+// starts what is signed here too, once the machine's owner has enrolled the key.
 func onlySigned(img *config.Image) bool {
 	switch img.Bootloader {
 	case config.BootloaderUKISigned, config.BootloaderSystemdBootSigned, config.BootloaderGrubSigned:
 		return true
 	}
-	return img.ShimBootloader == config.ShimSigned
+	return false
 }
 
 // installBootLoaders puts the boot loaders into the tree. With Bootable=auto a tree without kernels gets none.
@@ -60,14 +60,14 @@ func (m *image) installBootLoaders(ctx context.Context) error {
 	if !usesBootLoader(m.Image) {
 		return nil
 	}
-	if kernels, err := kernel.Find(m.root); err != nil || len(kernels) == 0 && m.Bootable == config.Auto && m.Format != config.FormatESP {
+	if kernels, err := m.findKernels(); err != nil || len(kernels) == 0 && m.Bootable == config.Auto && m.Format != config.FormatESP {
 		return err
 	}
-	install := func(what string, fn func() error) error {
-		return m.step("installing "+what, func() error { return m.orAuto(fn()) })
+	if err := m.checkToken(); err != nil || m.nameless {
+		return err
 	}
 	if bootsPC(m.Image) {
-		err := install("grub for BIOS", func() (err error) {
+		_, err := m.installOptional("grub for BIOS", func() (err error) {
 			m.bootSector, err = bootloader.MakeBootSector(ctx, m.grub())
 			return err
 		})
@@ -75,35 +75,103 @@ func (m *image) installBootLoaders(ctx context.Context) error {
 			return err
 		}
 	}
-	if m.ShimBootloader != config.ShimNone && m.Bootloader != config.BootloaderNone {
-		err := install("shim", func() error {
-			return bootloader.InstallShim(ctx, bootloader.Shim{Options: m.bootOptions(), Signed: m.ShimBootloader == config.ShimSigned})
-		})
-		if err != nil {
-			return err
-		}
+	if m.Bootloader == config.BootloaderNone || m.Architecture.EFI() == "" && m.Bootable == config.Auto {
+		return nil
 	}
+	// What shim starts depends on whether there is one, and shim by itself starts nothing.
+	if err := m.findShim(); err != nil {
+		return err
+	}
+	installed, err := m.installBootLoader(ctx)
+	if err != nil || !installed || !m.shim {
+		return err
+	}
+	return m.step("installing shim", func() error { return bootloader.InstallShim(ctx, m.shimOptions()) })
+}
+
+// installBootLoader puts the boot loader for EFI into the tree and reports whether there is one.
+func (m *image) installBootLoader(ctx context.Context) (bool, error) {
 	switch m.Bootloader {
 	case config.BootloaderSystemdBoot, config.BootloaderSystemdBootSigned:
-		return install("systemd-boot", func() error { return m.installSystemdBoot(ctx) })
+		return m.installOptional("systemd-boot", func() error { return m.installSystemdBoot(ctx) })
 	case config.BootloaderGrub, config.BootloaderGrubSigned:
-		return install("grub", func() error { return bootloader.InstallGrubEFI(ctx, m.grub()) })
+		return m.installOptional("grub", func() error { return bootloader.InstallGrubEFI(ctx, m.grub()) })
 	}
-	return nil
+	// It is a unified kernel image, and follows later.
+	if m.Bootable == config.Disabled {
+		return false, nil
+	}
+	if usesPrebuilt(m.Image) {
+		return true, nil
+	}
+	stub, err := m.findStub()
+	return stub != "", err
+}
+
+// installOptional runs fn, which installs something, and reports whether it did: with Bootable=auto it is left out if the tree does
+// not have it.
+func (m *image) installOptional(what string, fn func() error) (installed bool, err error) {
+	err = m.step("installing "+what, func() error {
+		err := fn()
+		installed = err == nil
+		return m.orAuto(err)
+	})
+	return installed, err
 }
 
 // orAuto leaves out with Bootable=auto what the tree does not have.
 func (m *image) orAuto(err error) error {
 	var missing *bootloader.Missing
-	if m.Bootable == config.Auto && m.Format != config.FormatESP && errors.As(err, &missing) {
+	if m.Bootable == config.Auto && !treeIsInitrd(m.Format) && errors.As(err, &missing) {
 		m.b.UI.Debugf(m.Image.Image, "%v", err)
 		return nil
 	}
 	return err
 }
 
+// needsToken reports whether anything on the boot partition has a name that begins with the entry token. What firmware
+// starts by itself has not.
+func (m *image) needsToken() bool {
+	return m.Format != config.FormatUKI && (!m.startsUKI() || bootsPC(m.Image))
+}
+
+// checkToken looks for the entry token before anything is installed.
+func (m *image) checkToken() error {
+	if !m.needsToken() {
+		return nil
+	}
+	_, err := bootloader.EntryToken(m.root)
+	if errors.Is(err, bootloader.ErrNoToken) && m.Bootable == config.Auto && m.Format != config.FormatESP {
+		m.nameless = true
+		m.b.UI.Warnf(m.Image.Image, "the image is not made bootable: %v", err)
+		return nil
+	}
+	return err
+}
+
+// findShim looks for shim if it is wanted.
+func (m *image) findShim() error {
+	if m.ShimBootloader == config.ShimNone {
+		return nil
+	}
+	err := bootloader.FindShim(m.shimOptions())
+	if m.shim = err == nil; m.shim {
+		return nil
+	}
+	missing := err
+	if err := m.orAuto(err); err != nil {
+		return err
+	}
+	m.b.UI.Warnf(m.Image.Image, "the boot loader is installed without shim: %v", missing)
+	return nil
+}
+
+func (m *image) shimOptions() bootloader.Shim {
+	return bootloader.Shim{Options: m.bootOptions(), Signed: m.ShimBootloader == config.ShimSigned}
+}
+
 func (m *image) bootOptions() bootloader.Options {
-	o := bootloader.Options{Root: m.root, Architecture: m.Architecture.EFI(), Shim: m.ShimBootloader != config.ShimNone}
+	o := bootloader.Options{Root: m.root, Architecture: m.Architecture.EFI(), Shim: m.shim}
 	if m.SecureBoot {
 		o.Sign = m.signProgram
 	}

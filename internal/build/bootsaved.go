@@ -20,7 +20,8 @@ import (
 type savedBootFiles struct {
 	stub       string
 	kernel     *kernel.Kernel
-	kernelFile string
+	kernelFile string // "" if the kernel is only in the unified kernel image
+	uki        string // that the distribution has built, see usesPrebuilt
 }
 
 // stubName is the name of the stub that is made into what firmware starts.
@@ -54,11 +55,15 @@ func (m *image) saveKernel(context.Context) error {
 	if !treeIsInitrd(m.Format) || m.Format == config.FormatAddon {
 		return nil
 	}
-	kernels, err := kernel.Find(m.root)
+	kernels, err := m.findKernels()
 	if err != nil || len(kernels) == 0 {
 		return err
 	}
 	m.saved.kernel = &kernels[0]
+	if usesPrebuilt(m.Image) {
+		m.saved.uki, m.saved.kernelFile, err = m.copyPrebuilt(kernels[0])
+		return err
+	}
 	m.saved.kernelFile, err = m.copyKernel(kernels[0])
 	return err
 }

@@ -20,14 +20,16 @@ func checkBoot(cfg *config.Config, img *config.Image, earlier []*Job, add func(h
 	if img.SignInitrdPCRs == config.Enabled && !slices.Contains(img.SplitArtifacts, config.ArtifactPCRs) && !wantsPCRSignature(img) {
 		add("set SignExpectedPcr=yes, or add pcrs to SplitArtifacts=", "SignInitrdPCRs=yes has nothing to sign")
 	}
-	if img.SignExpectedPcrCertificate == "" && slices.Contains(img.SplitArtifacts, config.ArtifactPCRs) && !wantsPCRSignature(img) && makesUKI(img) {
-		add("make one with mkosi genkey", "%w", errNoPCRCertificate)
-	}
 	if err := kernel.CheckDevicetrees(img.Devicetrees); err != nil {
 		add("", "%w", err)
 	}
-	if img.Bootable == config.Enabled && img.Architecture.EFI() == "" && img.Bootloader != config.BootloaderNone {
-		add("set Bootloader=none", "there is no UEFI firmware for Architecture=%s", img.Architecture)
+	if img.Architecture.EFI() == "" {
+		switch {
+		case treeIsInitrd(img.Format):
+			add("set another Format=", "there is no UEFI firmware for Architecture=%s, and nothing else starts Format=%s", img.Architecture, img.Format)
+		case img.Bootable == config.Enabled && img.Bootloader != config.BootloaderNone:
+			add("set Bootloader=none", "there is no UEFI firmware for Architecture=%s", img.Architecture)
+		}
 	}
 	for _, initrd := range img.Initrds {
 		if boots(img) && !pathExists(initrd) && !produced(cfg, initrd, earlier) {
@@ -42,9 +44,4 @@ func checkBoot(cfg *config.Config, img *config.Image, earlier []*Job, add func(h
 			add("", "selecting kernel modules and firmware: %w", err)
 		}
 	}
-}
-
-// makesUKI reports whether a build makes a unified kernel image whatever is in the tree.
-func makesUKI(img *config.Image) bool {
-	return img.Format == config.FormatUKI || img.Bootable == config.Enabled && img.UnifiedKernelImages != config.UKINone
 }

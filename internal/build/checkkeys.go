@@ -40,7 +40,7 @@ func bootKeys(img *config.Image) (list []bootKey) {
 		return list
 	case wantsPCRSignature(img):
 		policies.setting, policies.without = "SignExpectedPcr=auto", "set SignExpectedPcr=no to go without signatures"
-	case slices.Contains(img.SplitArtifacts, config.ArtifactPCRs):
+	case slices.Contains(img.SplitArtifacts, config.ArtifactPCRs) && (img.Format == config.FormatUKI || img.Bootable == config.Enabled):
 		policies.setting, policies.names, policies.public = "SplitArtifacts=pcrs", "SignExpectedPcrCertificate=", true
 		policies.Key, policies.KeySource = "", ""
 	default:
@@ -65,14 +65,14 @@ func mayHaveUKI(img *config.Image) bool {
 	case config.BootloaderUKI, config.BootloaderUKISigned:
 		return boots(img)
 	}
-	return boots(img) && img.UnifiedKernelImages != config.UKINone
+	return boots(img) && img.UnifiedKernelImages != config.UKINone && !usesPrebuilt(img)
 }
 
 // check complains about a key that is not there or cannot be used, as far as that can be told without asking a token.
 func (k bootKey) check(add func(hint, format string, args ...any)) {
 	switch {
 	case k.public && k.Certificate == "":
-		add("set "+k.names, "%s needs the certificate of the key that policies will be signed with", k.setting)
+		add("make one with mkosi genkey, or set "+k.names, "%w", errNoPCRCertificate)
 	case k.Certificate == "" || k.Key == "" && !k.public:
 		add("make a key with mkosi genkey, or set "+k.names, "%s needs a key and a certificate", k.setting)
 	default:

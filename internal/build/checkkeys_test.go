@@ -117,11 +117,12 @@ func TestPlanPassesOverIdleKeys(t *testing.T) {
 // Policies that are signed elsewhere need the certificate, and no key.
 func TestPlanChecksCertificateOfPolicies(t *testing.T) {
 	elsewhere := func(i *config.Image) {
-		i.SplitArtifacts, i.SignExpectedPcr, i.SignExpectedPcrKey = []config.Artifact{config.ArtifactPCRs}, config.Disabled, "/nowhere/key"
+		i.Bootable, i.SplitArtifacts = config.Enabled, []config.Artifact{config.ArtifactPCRs}
+		i.SignExpectedPcr, i.SignExpectedPcrKey = config.Disabled, "/nowhere/key"
 	}
 	key, _ := keystest.Pair(t, "good")
 	good := writePair(t, key)
-	for cert, want := range map[string]string{good.cert: "", "": "SplitArtifacts=pcrs needs the certificate", "/nowhere/crt": "SplitArtifacts=pcrs: reading certificate", good.key: "no certificate"} {
+	for cert, want := range map[string]string{good.cert: "", "": "SplitArtifacts=pcrs needs a SignExpectedPcrCertificate=", "/nowhere/crt": "SplitArtifacts=pcrs: reading certificate", good.key: "no certificate"} {
 		err := planWithKeys(pairFiles{good.key, cert}, elsewhere)
 		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
 			t.Errorf("with the certificate %q: %v, want %q", cert, err, want)

@@ -47,6 +47,9 @@ type image struct {
 	secureBoot signingPair
 	// saved is kept of the tree for formats that are started with it.
 	saved savedBootFiles
+	// shim says that shim is what firmware starts; nameless, that with Bootable=auto nothing is started, since the system
+	// has no name.
+	shim, nameless bool
 	// bootSector is a grub for the finished disk, nil for none.
 	bootSector *bootloader.BootSector
 	// awaits are the jobs that make the initrds.

@@ -185,16 +185,22 @@ func TestCheckBoot(t *testing.T) {
 		want string
 	}{
 		"nothing":               {config.Image{}, ""},
-		"no certificate":        {config.Image{Bootable: config.Enabled, Bootloader: config.BootloaderNone, SplitArtifacts: pcrs}, errNoPCRCertificate.Error()},
+		"no certificate":        {config.Image{Bootable: config.Enabled, Architecture: config.ArchX86_64, SplitArtifacts: pcrs}, errNoPCRCertificate.Error()},
 		"of a UKI":              {config.Image{Format: config.FormatUKI, SplitArtifacts: pcrs}, errNoPCRCertificate.Error()},
 		"no UKI":                {config.Image{Bootable: config.Enabled, Bootloader: config.BootloaderNone, UnifiedKernelImages: config.UKINone, SplitArtifacts: pcrs}, ""},
 		"perhaps no kernel":     {config.Image{Bootable: config.Auto, SplitArtifacts: pcrs}, ""},
-		"a certificate":         {config.Image{Format: config.FormatUKI, SplitArtifacts: pcrs, SignExpectedPcrCertificate: "x"}, ""},
+		"no such file":          {config.Image{Format: config.FormatUKI, SplitArtifacts: pcrs, SignExpectedPcrCertificate: "x"}, "SplitArtifacts=pcrs: reading certificate: open x"},
 		"not a devicetree":      {config.Image{Devicetrees: []string{"a", "re:("}}, `reading Devicetrees=: "re:(" is not a regular expression`},
 		"any other devicetrees": {config.Image{Devicetrees: []string{"a(", "re:a"}}, ""},
+		"no firmware":           {config.Image{Architecture: config.ArchS390X, Bootable: config.Enabled}, "there is no UEFI firmware for Architecture=s390x"},
+		"a UKI without":         {config.Image{Architecture: config.ArchS390X, Format: config.FormatUKI}, "there is no UEFI firmware for Architecture=s390x"},
+		"without, perhaps":      {config.Image{Architecture: config.ArchS390X, Bootable: config.Auto}, ""},
 	} {
 		var problems []string
 		test.img.SignExpectedPcr = config.Disabled
+		if test.img.Architecture == "" {
+			test.img.Architecture = config.ArchX86_64
+		}
 		checkBoot(&config.Config{}, &test.img, nil, func(_, format string, args ...any) {
 			problems = append(problems, fmt.Errorf(format, args...).Error())
 		})

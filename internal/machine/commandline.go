@@ -88,7 +88,7 @@ func (m *Machine) dropOffer() bool {
 	if largest < 0 {
 		return false
 	}
-	m.opts.UI.Warnf(m.img.Image, "the guest gets no %s, which the kernel command line has no room for (%s)", m.offers[largest].what, m.credentialHint())
+	m.opts.UI.Warnf(m.img.Image, "the guest gets no %s: without firmware that stands on the kernel command line, which has no room for it", m.offers[largest].what)
 	for _, name := range m.offers[largest].names {
 		delete(m.credentials, name)
 	}
@@ -97,17 +97,14 @@ func (m *Machine) dropOffer() bool {
 
 // credentialHint says how a guest could get more credentials.
 func (m *Machine) credentialHint() string {
-	var hints []string
-	if m.img.Architecture.EFI() != "" {
-		hints = append(hints, "set Firmware=uefi")
-	}
+	hint := "pass fewer or shorter ones"
 	if m.board.firmwareConfig {
-		hints = append(hints, fmt.Sprintf("give them names of at most %d bytes", maxFirmwareConfigName-len(firmwareConfigPrefix)))
+		hint = fmt.Sprintf("give them names of at most %d bytes", maxFirmwareConfigName-len(firmwareConfigPrefix))
 	}
-	if len(hints) == 0 {
-		return "pass fewer or shorter ones"
+	if m.img.Architecture.EFI() != "" {
+		hint += ", or set Firmware=uefi"
 	}
-	return strings.Join(hints, ", or ")
+	return hint
 }
 
 // prepareCommandLine puts the kernel command line together.

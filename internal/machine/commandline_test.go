@@ -107,7 +107,7 @@ func TestOwnCredentialsFit(t *testing.T) {
 
 func TestCredentialsThatDoNotFit(t *testing.T) {
 	for architecture, hint := range map[config.Architecture]string{
-		config.ArchArm64: "set Firmware=uefi, or give them names of at most 28 bytes", config.ArchS390X: "pass fewer or shorter ones",
+		config.ArchArm64: "give them names of at most 28 bytes, or set Firmware=uefi", config.ArchS390X: "pass fewer or shorter ones",
 	} {
 		s := newScene(t)
 		s.direct(architecture)

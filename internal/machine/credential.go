@@ -84,8 +84,8 @@ func timezone(path string) string {
 	return zone
 }
 
-// passCredentials hands the credentials that are not on the kernel command line to QEMU, or to systemd-vmspawn, in files without a name, so that they are neither
-// on a disk nor among the arguments of a process.
+// passCredentials hands the credentials that are not on the kernel command line to QEMU, or to systemd-vmspawn, in files
+// without a name, so that they are neither on a disk nor among the arguments of a process.
 func (r *running) passCredentials() error {
 	m := r.m
 	for _, name := range slices.Sorted(maps.Keys(m.credentials)) {

@@ -43,6 +43,22 @@ func openKernel(r *io.SectionReader) (*kernel, error) {
 	return &kernel{d, -1, maxKernel}, nil
 }
 
+// DecompressKernel writes the content of a kernel that is compressed as a whole to
+// w, and reports whether it is: of any other kernel nothing is written. What
+// [Build] is given may be compressed too; this is for who signs a kernel first.
+func DecompressKernel(w io.Writer, r *io.SectionReader) (compressed bool, err error) {
+	k, err := openKernel(r)
+	if err != nil {
+		return false, err
+	}
+	defer k.Close()
+	if k.size >= 0 {
+		return false, nil
+	}
+	_, err = io.Copy(w, k)
+	return true, err
+}
+
 func (k *kernel) Read(b []byte) (int, error) {
 	n, err := k.ReadCloser.Read(b)
 	if k.left -= int64(n); k.left < 0 {
