@@ -31,6 +31,10 @@ func bootCases() []bootCase {
 			"bootctl status | tee status && grep 'Secure Boot: enabled (user)' status && ls /sys/firmware/efi/efivars/MokListRT-*")},
 		{"type1", variantTest("type1", []string{"Bootloader=systemd-boot", "UnifiedKernelImages=none"}, nil,
 			`bootctl status --no-pager && grep initrd= /proc/cmdline && ls /boot/loader/entries/*.conf`)},
+		{"initrd-profiles", variantTest("initrd-profiles",
+			[]string{"Bootloader=systemd-boot", "Initrds=", "Initrds=default", "InitrdProfiles=network,lvm,raid", "KernelInitrdModules=virtio_net,raid1,dm_mod"}, nil,
+			`journalctl -b --no-pager -o cat | sed '/Switching root/q' >initrd
+grep 'Switching root' initrd && grep 'Started systemd-networkd' initrd && grep 'Started systemd-resolved' initrd`)},
 		{"uki", variantTest("uki", []string{"Initrds=", "[Output]", "Format=uki", "[Runtime]", "RAM=3G"}, nil,
 			`[ "$(findmnt --noheadings --output FSTYPE /)" = rootfs ] || [ "$(findmnt --noheadings --output FSTYPE /)" = tmpfs ]`)},
 		{"addon", testAddon},
