@@ -126,17 +126,14 @@ type bootFiles struct {
 
 // collect finds or makes what one kernel is started with.
 func (b *bootFiles) collect(ctx context.Context, k kernel.Kernel, in output.BootInput) (files *output.BootFiles, err error) {
-	files = &output.BootFiles{}
-	switch {
-	case b.saved.kernel != nil:
-		files.UKI, files.Kernel = b.saved.uki, b.saved.kernelFile
-	case usesPrebuilt(b.Image):
-		files.UKI, files.Kernel, err = b.copyPrebuilt(k)
-	default:
-		files.Kernel, err = b.copyKernel(k)
+	if usesPrebuilt(b.Image) {
+		return b.collectPrebuilt(ctx, k)
 	}
-	if err != nil || files.Kernel == "" {
-		return files, err // a unified kernel image has all that it needs
+	files = &output.BootFiles{Kernel: b.saved.kernelFile}
+	if files.Kernel == "" {
+		if files.Kernel, err = b.copyKernel(k); err != nil {
+			return nil, err
+		}
 	}
 	ofTree := in.Initrd != "" && b.Format != config.FormatAddon
 	if ofTree {
@@ -148,22 +145,27 @@ func (b *bootFiles) collect(ctx context.Context, k kernel.Kernel, in output.Boot
 		files.ModulesInitrd, err = b.modulesInitrd(ctx, k)
 		return files, err
 	}
+	return files, b.collectInitrds(ctx, k, files)
+}
+
+// collectInitrds finds or makes the initrds of a kernel, and adds them to files.
+func (b *bootFiles) collectInitrds(ctx context.Context, k kernel.Kernel, files *output.BootFiles) error {
 	microcode, err := b.artifacts("io.mkosi.microcode")
 	if err != nil {
-		return nil, err
+		return err
 	}
 	left, err := b.artifacts("io.mkosi.initrd")
 	if err != nil {
-		return nil, err
+		return err
 	}
 	files.Initrds = slices.Concat(microcode, b.Initrds, left)
 	b.shared = len(files.Initrds)
-	starts := boots(b.Image) && b.Format != config.FormatAddon && (!usesPrebuilt(b.Image) || bootsPC(b.Image))
+	starts := boots(b.Image) && b.Format != config.FormatAddon
 	if b.KernelModulesInitrd && (starts || b.splits(config.ArtifactInitrd, config.ArtifactKernelModulesInitrd)) {
 		files.ModulesInitrd, err = b.modulesInitrd(ctx, k)
 		files.Initrds = append(files.Initrds, files.ModulesInitrd)
 	}
-	return files, err
+	return err
 }
 
 // install puts everything to where boot loaders look for it.

@@ -20,7 +20,7 @@ import (
 type savedBootFiles struct {
 	stub       string
 	kernel     *kernel.Kernel
-	kernelFile string // "" if the kernel is only in the unified kernel image
+	kernelFile string
 	uki        string // that the distribution has built, see usesPrebuilt
 }
 
@@ -61,7 +61,7 @@ func (m *image) saveKernel(context.Context) error {
 	}
 	m.saved.kernel = &kernels[0]
 	if usesPrebuilt(m.Image) {
-		m.saved.uki, m.saved.kernelFile, err = m.copyPrebuilt(kernels[0])
+		m.saved.uki, err = m.copyPrebuilt(kernels[0])
 		return err
 	}
 	m.saved.kernelFile, err = m.copyKernel(kernels[0])
