@@ -340,35 +340,6 @@ func (m *image) artifacts(dir string) ([]string, error) {
 	return files, err
 }
 
-// findStub returns the path of the stub for unified kernel images; "" if none are to be made.
-func (m *image) findStub() (string, error) {
-	if m.saved.stub != "" {
-		return m.saved.stub, nil
-	}
-	always := m.hasOneKernel()
-	if !always && (m.UnifiedKernelImages == config.UKINone || m.Bootloader == config.BootloaderNone) {
-		return "", nil
-	}
-	stub, err := m.copyStub()
-	switch {
-	case !errors.Is(err, fs.ErrNotExist):
-		return stub, err
-	case m.UnifiedKernelImages != config.UKIAuto:
-		return "", m.missingStub()
-	case always:
-		return "", m.orAuto(m.missingStub())
-	}
-	return "", nil
-}
-
-func (m *image) missingStub() error {
-	if m.Architecture.EFI() == "" {
-		return &bootloader.Missing{What: "stub for unified kernel images", Hint: "there is no UEFI firmware for Architecture=" + string(m.Architecture)}
-	}
-	return &bootloader.Missing{What: "stub for unified kernel images", Tried: []string{path.Join(stubDir, m.stubName())},
-		Hint: "add the package with the stubs of systemd to Packages=, systemd-boot-efi in Debian"}
-}
-
 // kernelCommandLine is the command line of every kernel. hash is the root hash in it, "" for none.
 func (m *image) kernelCommandLine(partitions []disk.Partition) (words []string, hash string, err error) {
 	root, usr := findPartition(partitions, repart.RoleRoot), findPartition(partitions, repart.RoleUsr)
