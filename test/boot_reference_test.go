@@ -14,8 +14,6 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-
-	"github.com/mkosi-go/mkosi/internal/efi/pe/petest"
 )
 
 // prebuiltUKI is where distributions put a unified kernel image that they have built.
@@ -49,8 +47,9 @@ func loaderBase(t *testing.T, dir string) {
 			writeFile(t, filepath.Join(dir, efiDir, name+".signed"), b, 0o644)
 		}
 	}
-	uki := petest.Program(petest.Section{Name: ".osrel", Text: "ID=tiny\n"}, petest.Section{Name: ".linux", Text: "kernel"})
-	writeFile(t, filepath.Join(dir, prebuiltUKI), uki, 0o644)
+	writeFile(t, filepath.Join(dir, "usr/share/initrd"), []byte("an initrd"), 0o644)
+	must(t, reference(dir, "ukify", "build", "--linux=usr/lib/modules/6.1.0-1-amd64/vmlinuz", "--initrd=usr/share/initrd", "--cmdline=prebuilt",
+		"--os-release=@usr/lib/os-release", "--stub="+efiDir+"/linuxx64.efi.stub", "--output="+prebuiltUKI))
 }
 
 // bootVariants are ways to make the tree bootable, as options.

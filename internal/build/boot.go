@@ -126,17 +126,14 @@ type bootFiles struct {
 
 // collect finds or makes what one kernel is started with.
 func (b *bootFiles) collect(ctx context.Context, k kernel.Kernel, in output.BootInput) (files *output.BootFiles, err error) {
-	files = &output.BootFiles{}
-	switch {
-	case b.saved.kernel != nil:
-		files.UKI, files.Kernel = b.saved.uki, b.saved.kernelFile
-	case usesPrebuilt(b.Image):
-		files.UKI, files.Kernel, err = b.copyPrebuilt(k)
-	default:
-		files.Kernel, err = b.copyKernel(k)
+	if usesPrebuilt(b.Image) {
+		return b.collectPrebuilt(ctx, k)
 	}
-	if err != nil || files.Kernel == "" {
-		return files, err // a unified kernel image has all that it needs
+	files = &output.BootFiles{Kernel: b.saved.kernelFile}
+	if files.Kernel == "" {
+		if files.Kernel, err = b.copyKernel(k); err != nil {
+			return nil, err
+		}
 	}
 	ofTree := in.Initrd != "" && b.Format != config.FormatAddon
 	if ofTree {
@@ -148,22 +145,27 @@ func (b *bootFiles) collect(ctx context.Context, k kernel.Kernel, in output.Boot
 		files.ModulesInitrd, err = b.modulesInitrd(ctx, k)
 		return files, err
 	}
+	return files, b.collectInitrds(ctx, k, files)
+}
+
+// collectInitrds finds or makes the initrds of a kernel, and adds them to files.
+func (b *bootFiles) collectInitrds(ctx context.Context, k kernel.Kernel, files *output.BootFiles) error {
 	microcode, err := b.artifacts("io.mkosi.microcode")
 	if err != nil {
-		return nil, err
+		return err
 	}
 	left, err := b.artifacts("io.mkosi.initrd")
 	if err != nil {
-		return nil, err
+		return err
 	}
 	files.Initrds = slices.Concat(microcode, b.Initrds, left)
 	b.shared = len(files.Initrds)
-	starts := boots(b.Image) && b.Format != config.FormatAddon && (!usesPrebuilt(b.Image) || bootsPC(b.Image))
+	starts := boots(b.Image) && b.Format != config.FormatAddon
 	if b.KernelModulesInitrd && (starts || b.splits(config.ArtifactInitrd, config.ArtifactKernelModulesInitrd)) {
 		files.ModulesInitrd, err = b.modulesInitrd(ctx, k)
 		files.Initrds = append(files.Initrds, files.ModulesInitrd)
 	}
-	return files, err
+	return err
 }
 
 // install puts everything to where boot loaders look for it.
@@ -309,35 +311,6 @@ func (m *image) artifacts(dir string) ([]string, error) {
 		}
 	}
 	return files, err
-}
-
-// findStub returns the path of the stub for unified kernel images; "" if none are to be made.
-func (m *image) findStub() (string, error) {
-	if m.saved.stub != "" {
-		return m.saved.stub, nil
-	}
-	always := m.hasOneKernel()
-	if !always && (m.UnifiedKernelImages == config.UKINone || m.Bootloader == config.BootloaderNone) {
-		return "", nil
-	}
-	stub, err := m.copyStub()
-	switch {
-	case !errors.Is(err, fs.ErrNotExist):
-		return stub, err
-	case m.UnifiedKernelImages != config.UKIAuto:
-		return "", m.missingStub()
-	case always:
-		return "", m.orAuto(m.missingStub())
-	}
-	return "", nil
-}
-
-func (m *image) missingStub() error {
-	if m.Architecture.EFI() == "" {
-		return &bootloader.Missing{What: "stub for unified kernel images", Hint: "there is no UEFI firmware for Architecture=" + string(m.Architecture)}
-	}
-	return &bootloader.Missing{What: "stub for unified kernel images", Tried: []string{path.Join(stubDir, m.stubName())},
-		Hint: "add the package with the stubs of systemd to Packages=, systemd-boot-efi in Debian"}
 }
 
 // kernelCommandLine is the command line of every kernel. hash is the root hash in it, "" for none.

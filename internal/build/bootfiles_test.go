@@ -201,16 +201,16 @@ func TestMakeBootablePrebuilt(t *testing.T) {
 		img     config.Image
 		changes map[string]string
 		at      string // where the prebuilt one is; "" if there is none
-		kernel  bool   // is known
+		kernel  string // to be split off
 		refuses string
 	}{
-		{"beside a newer kernel", config.Image{Bootloader: sdBoot}, uki, "boot/EFI/Linux/tiny-6.1.efi", true, ""},
-		{"only", config.Image{Bootloader: sdBoot}, only, "boot/EFI/Linux/tiny-6.1.efi", false, ""},
-		{"as the loader", config.Image{Bootloader: asLoader, UnifiedKernelImages: config.UKISigned}, uki, "efi/EFI/BOOT/BOOTX64.EFI", true, ""},
-		{"built here", config.Image{Bootloader: asLoader, UnifiedKernelImages: config.UKIUnsigned}, uki, "", true, ""},
-		{"not signed", config.Image{Bootloader: config.BootloaderSystemdBoot}, uki, "", true, ""},
-		{"missing", config.Image{Bootloader: asLoader}, none, "", false, "UnifiedKernelImages=unsigned"},
-		{"named", config.Image{Bootloader: sdBoot, UnifiedKernelImageFormat: "x-&k"}, only, "boot/EFI/Linux/x-6.1.efi", false, ""},
+		{"beside a newer kernel", config.Image{Bootloader: sdBoot}, uki, "boot/EFI/Linux/tiny-6.1.efi", "unified", ""},
+		{"only", config.Image{Bootloader: sdBoot}, only, "boot/EFI/Linux/tiny-6.1.efi", "unified", ""},
+		{"as the loader", config.Image{Bootloader: asLoader, UnifiedKernelImages: config.UKISigned}, uki, "efi/EFI/BOOT/BOOTX64.EFI", "unified", ""},
+		{"built here", config.Image{Bootloader: asLoader, UnifiedKernelImages: config.UKIUnsigned}, uki, "", efiProgram("kernel 6.2"), ""},
+		{"not signed", config.Image{Bootloader: config.BootloaderSystemdBoot}, uki, "", efiProgram("kernel 6.2"), ""},
+		{"missing", config.Image{Bootloader: asLoader}, none, "", "", "UnifiedKernelImages=unsigned"},
+		{"named", config.Image{Bootloader: sdBoot, UnifiedKernelImageFormat: "x-&k"}, only, "boot/EFI/Linux/x-6.1.efi", "unified", ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			root := bootTree(t, tt.changes)
@@ -236,8 +236,8 @@ func TestMakeBootablePrebuilt(t *testing.T) {
 			if same := string(split) == prebuilt("unified"); err != nil || same != (tt.at != "") {
 				t.Errorf("to be split off is the prebuilt one: %v, %v", same, err)
 			}
-			if (files.Kernel != "") != tt.kernel {
-				t.Errorf("the kernel is %q", files.Kernel)
+			if kernel, err := os.ReadFile(files.Kernel); err != nil || string(kernel) != tt.kernel {
+				t.Errorf("the kernel to be split off is %q, %v", kernel, err)
 			}
 		})
 	}

@@ -10,6 +10,7 @@ import (
 	"path"
 	"path/filepath"
 
+	"github.com/mkosi-go/mkosi/internal/bootloader"
 	"github.com/mkosi-go/mkosi/internal/config"
 	"github.com/mkosi-go/mkosi/internal/kernel"
 	"github.com/mkosi-go/mkosi/internal/tree"
@@ -20,7 +21,7 @@ import (
 type savedBootFiles struct {
 	stub       string
 	kernel     *kernel.Kernel
-	kernelFile string // "" if the kernel is only in the unified kernel image
+	kernelFile string
 	uki        string // that the distribution has built, see usesPrebuilt
 }
 
@@ -61,7 +62,7 @@ func (m *image) saveKernel(context.Context) error {
 	}
 	m.saved.kernel = &kernels[0]
 	if usesPrebuilt(m.Image) {
-		m.saved.uki, m.saved.kernelFile, err = m.copyPrebuilt(kernels[0])
+		m.saved.uki, err = m.copyPrebuilt(kernels[0])
 		return err
 	}
 	m.saved.kernelFile, err = m.copyKernel(kernels[0])
@@ -107,6 +108,35 @@ func (m *image) copyOut(name, to string) (file string, err error) {
 // copyStub copies the stub that systemd-stub(7) describes, see copyOut.
 func (m *image) copyStub() (string, error) {
 	return m.copyOut(path.Join(stubDir, m.stubName()), m.stubName())
+}
+
+// findStub returns the path of the stub for unified kernel images; "" if none are to be made.
+func (m *image) findStub() (string, error) {
+	if m.saved.stub != "" {
+		return m.saved.stub, nil
+	}
+	always := m.hasOneKernel()
+	if !always && (m.UnifiedKernelImages == config.UKINone || m.Bootloader == config.BootloaderNone) {
+		return "", nil
+	}
+	stub, err := m.copyStub()
+	switch {
+	case !errors.Is(err, fs.ErrNotExist):
+		return stub, err
+	case m.UnifiedKernelImages != config.UKIAuto:
+		return "", m.missingStub()
+	case always:
+		return "", m.orAuto(m.missingStub())
+	}
+	return "", nil
+}
+
+func (m *image) missingStub() error {
+	if m.Architecture.EFI() == "" {
+		return &bootloader.Missing{What: "stub for unified kernel images", Hint: "there is no UEFI firmware for Architecture=" + string(m.Architecture)}
+	}
+	return &bootloader.Missing{What: "stub for unified kernel images", Tried: []string{path.Join(stubDir, m.stubName())},
+		Hint: "add the package with the stubs of systemd to Packages=, systemd-boot-efi in Debian"}
 }
 
 // copyKernel copies a kernel, see copyOut.

@@ -1,12 +1,19 @@
 package build
 
 import (
+	"context"
+	"errors"
 	"fmt"
+	"io"
+	"os"
+	"path/filepath"
 	"slices"
 
 	"github.com/mkosi-go/mkosi/internal/bootloader"
 	"github.com/mkosi-go/mkosi/internal/config"
+	"github.com/mkosi-go/mkosi/internal/efi/pe"
 	"github.com/mkosi-go/mkosi/internal/kernel"
+	"github.com/mkosi-go/mkosi/internal/output"
 )
 
 // usesPrebuilt reports whether kernels are started from unified kernel images that the distribution has built and signed.
@@ -31,18 +38,72 @@ func (m *image) missingPrebuilt() error {
 		Hint: fmt.Sprintf("add the package that has it, such as kernel-uki-virt of Fedora, or set UnifiedKernelImages=unsigned to have one built here in spite of Bootloader=%s", m.Bootloader)}
 }
 
-// copyPrebuilt copies the unified kernel image of a kernel out of the tree, and the kernel itself, "" if it is nowhere else.
-// See copyOut.
-func (m *image) copyPrebuilt(k kernel.Kernel) (uki, image string, err error) {
-	if uki, err = m.copyOut(k.Image, "prebuilt-"+k.Version+".efi"); err != nil {
-		return "", "", err
+// collectPrebuilt finds what a kernel with a unified kernel image that the distribution has built is started with: what is in
+// that, but for PC firmware, which starts none.
+func (b *bootFiles) collectPrebuilt(ctx context.Context, k kernel.Kernel) (files *output.BootFiles, err error) {
+	uki := b.saved.uki
+	if uki == "" {
+		if uki, err = b.copyPrebuilt(k); err != nil {
+			return nil, err
+		}
 	}
-	separate, err := m.findSeparate(k)
-	if err != nil || separate == nil {
-		return uki, "", err
+	files = &output.BootFiles{UKI: uki}
+	if bootsPC(b.Image) {
+		image, err := b.separateImage(k)
+		if err != nil {
+			return nil, err
+		}
+		if files.Kernel, err = b.copyKernel(kernel.Kernel{Version: k.Version, Image: image}); err != nil {
+			return nil, err
+		}
+		return files, b.collectInitrds(ctx, k, files)
 	}
-	image, err = m.copyKernel(*separate)
-	return uki, image, err
+	if files.Kernel, err = extractSection(uki, ".linux", filepath.Join(b.work, "vmlinuz-"+k.Version)); err != nil {
+		return nil, err
+	}
+	initrd, err := extractSection(uki, ".initrd", filepath.Join(b.work, "prebuilt-"+k.Version+".initrd"))
+	if err != nil {
+		return nil, err
+	}
+	if initrd != "" {
+		files.Initrds = []string{initrd}
+	}
+	return files, nil
+}
+
+// copyPrebuilt copies the unified kernel image of a kernel out of the tree, see copyOut.
+func (m *image) copyPrebuilt(k kernel.Kernel) (string, error) {
+	return m.copyOut(k.Image, "prebuilt-"+k.Version+".efi")
+}
+
+// extractSection writes a section of a program for firmware to a file and returns that, "" if there is no such section.
+func extractSection(program, section, to string) (file string, err error) {
+	in, err := os.Open(program)
+	if err != nil {
+		return "", err
+	}
+	defer in.Close()
+	fi, err := in.Stat()
+	if err != nil {
+		return "", err
+	}
+	f, err := pe.Parse(in, fi.Size())
+	if err != nil {
+		return "", fmt.Errorf("reading a unified kernel image: %w", err)
+	}
+	s, ok := f.Section(section)
+	if !ok {
+		return "", nil
+	}
+	out, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return "", err
+	}
+	_, err = io.Copy(out, io.NewSectionReader(in, s.Offset, s.Used()))
+	if err := errors.Join(err, out.Close()); err != nil {
+		return "", fmt.Errorf("reading the section %s of a unified kernel image: %w", section, err)
+	}
+	return to, nil
 }
 
 // findSeparate returns the kernel of a version with an image that is not unified, nil if there is none.
