@@ -21,7 +21,7 @@ type bootCase struct {
 // bootCases are the ways to boot beside those of the examples.
 func bootCases() []bootCase {
 	return []bootCase{
-		{"bookworm-firmware", testBookwormFirmware},
+		{"newer-firmware", testNewerFirmware},
 		{"bios-grub", testBIOSGrub},
 		{"directory", testDirectory},
 		{"uefi-grub", variantTest("uefi-grub", []string{"Bootloader=grub"}, nil,
@@ -150,10 +150,16 @@ func inGuest(t *testing.T, cmd *exec.Cmd) {
 	t.Log(said)
 }
 
-// Firmware of the release before enrols the keys and boots what the newer one does.
-func testBookwormFirmware(t *testing.T) {
-	report, _ := testImage(t, withTools(bookwormMachine(t), bootableDir(t), "--json", "test"))
-	hasTests(t, report, "10-units", "20-secure-boot", "30-sealed-secret")
+// The newer firmware enrols the keys and boots what the one of the release before does, and says so.
+func testNewerFirmware(t *testing.T) {
+	report, _ := testImage(t, onMachine(bootableDir(t), "--json", "test"))
+	hasTests(t, report, "10-units", "20-secure-boot", "25-pcr11", "30-sealed-secret")
+	console := string(readFile(t, report.ConsoleLog))
+	for _, text := range []string{"Enrolling secure boot keys", "UEFI Secure Boot is enabled"} {
+		if !strings.Contains(console, text) {
+			t.Errorf("the console lacks %q:\n%s", text, console)
+		}
+	}
 }
 
 // mkosi vm has no BIOS, so this is QEMU as it is.

@@ -191,13 +191,12 @@ func testBootable(t *testing.T) {
 	}
 	// The value at the end is that of a chain of hashes: it is only right if it was right after each phase.
 	writeFile(t, filepath.Join(dir, "mkosi.test/25-pcr11"), []byte(script+"[ $measured = yes ]\n"), 0o755)
-	report, _ := testImage(t, onMachine(dir, "--json", "test"))
+	// The other boots use the newer firmware, so that each run sees both take the keys.
+	report, _ := testImage(t, withTools(bookwormMachine(t), dir, "--json", "test"))
 	hasTests(t, report, "10-units", "20-secure-boot", "25-pcr11", "30-sealed-secret")
 	console := string(readFile(t, report.ConsoleLog))
-	for _, text := range []string{"Enrolling secure boot keys", "UEFI Secure Boot is enabled", "bootable login: root (automatic login)"} {
-		if !strings.Contains(console, text) {
-			t.Errorf("the console lacks %q:\n%s", text, console)
-		}
+	if text := "bootable login: root (automatic login)"; !strings.Contains(console, text) {
+		t.Errorf("the console lacks %q:\n%s", text, console)
 	}
 	if len(readFile(t, report.Journal)) == 0 {
 		t.Error("the journal is empty")
@@ -231,7 +230,7 @@ func predict(t *testing.T, path string, bank pcr.Bank, phases string) []byte {
 }
 
 // bookwormMachine is the machine root with the firmware of Debian bookworm, for as long as the test runs. That firmware is
-// stricter about the form of the variables that enrol keys.
+// stricter about the form of the variables that enrol keys. It does not print to a virtio console.
 func bookwormMachine(t *testing.T) string {
 	dir := t.TempDir()
 	for _, name := range []string{"upper", "work", "root"} {
@@ -251,8 +250,7 @@ func bookwormMachine(t *testing.T) string {
 	return root
 }
 
-// A unified kernel image that differs in one bit from what was signed is not started. This is shown with another firmware
-// than the rest, so that both are seen to take the keys.
+// A unified kernel image that differs in one bit from what was signed is not started.
 func testFlippedBit(t *testing.T) {
 	from, dir := bootableDir(t), filepath.Join(sharedDir, "flipped")
 	if err := copyExample("bootable", dir); err != nil {
@@ -265,7 +263,7 @@ func testFlippedBit(t *testing.T) {
 
 	refused := []string{"Access denied", "Security violation", "Security Violation"}
 	started := []string{"EFI stub:", "Linux version", "systemd["}
-	printed := watchMachine(t, withTools(bookwormMachine(t), dir, "--console=read-only", "--ephemeral=yes", "vm"), append(refused, started...)...)
+	printed := watchMachine(t, onMachine(dir, "--console=read-only", "--ephemeral=yes", "vm"), append(refused, started...)...)
 	if !slices.ContainsFunc(refused, func(text string) bool { return strings.HasSuffix(printed, text) }) {
 		t.Errorf("the kernel was started:\n%s", printed)
 	}
