@@ -10,8 +10,8 @@ import (
 	"testing"
 )
 
-// directoryConf describes a tree that boots over virtiofs, with a kernel that has the drivers for it built in. What a unit
-// of it writes at shutdown tells whether there was one.
+// directoryConf describes a tree that boots over virtiofs, with a kernel that has the drivers for it built in; those of the
+// power button are modules. What a unit of it writes at shutdown tells whether there was one.
 const directoryConf = `[Distribution]
 Distribution=debian
 Release=trixie
@@ -27,7 +27,7 @@ Timezone=UTC
 RootPassword=
 Hostname=directory
 WithDocs=no
-KernelModules=re:virtio,re:failover
+KernelModules=re:virtio,re:failover,re:acpi/button,re:input/evdev
 [Build]
 BuildSources=sources
 BuildDirectory=build

@@ -11,9 +11,9 @@ import (
 )
 
 const (
-	// shutdownLimit is how long a guest may take to shut down. Who has closed a terminal does not wait for it, and who does
-	// can end it.
-	shutdownLimit = time.Minute
+	// shutdownLimit is how long a guest may take to shut down, as long as a service manager would wait for this process by
+	// default. Who has closed a terminal does not wait for it, and who does can end it.
+	shutdownLimit = 90 * time.Second
 	// askEvery is how often a guest is asked: while it boots, nobody in it hears of it.
 	askEvery = 5 * time.Second
 	// startLimit is how long a machine that is being started may take until its guest can be asked. There is nothing to lose
