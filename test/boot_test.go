@@ -95,8 +95,10 @@ func hasTests(t *testing.T, report tested, names ...string) {
 	for _, test := range report.Tests {
 		got = append(got, test.Name)
 	}
-	if !slices.Equal(got, names) {
-		t.Errorf("the tests %q were run, not %q", got, names)
+	for _, name := range names {
+		if !slices.Contains(got, name) {
+			t.Errorf("%s was not among the tests that were run: %q", name, got)
+		}
 	}
 }
 
