@@ -86,6 +86,20 @@ func ValidName(s string) bool {
 	return s != "" && strings.TrimRight(s, ". ") == s && len(s) <= 255 && utf8.ValidString(s) && !strings.ContainsFunc(s, bad)
 }
 
+// Names are names in a directory of a boot partition, each with what it is for. The zero value cannot take any; make one.
+type Names map[string]string
+
+// Take takes a name for something, and reports whether it was free. If not, other is what has it. File names on a FAT file
+// system do not differ by case alone.
+func (n Names) Take(name, what string) (other string, free bool) {
+	folded := strings.ToLower(name)
+	if other, taken := n[folded]; taken {
+		return other, false
+	}
+	n[folded] = what
+	return "", true
+}
+
 // isMachineID reports whether s is a machine-id(5); "uninitialized" is none.
 func isMachineID(s string) bool {
 	const digits = "0123456789abcdefABCDEF"

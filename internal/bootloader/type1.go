@@ -2,7 +2,6 @@ package bootloader
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io/fs"
 	"path"
@@ -74,14 +73,11 @@ func InstallKernels(ctx context.Context, o Options, shared []Initrd, kernels []K
 		}
 	}
 	var entries []Entry
-	seen := map[string]string{}
+	versions := Names{}
 	for _, k := range kernels {
-		// File names on a boot partition do not differ by case alone.
-		folded := strings.ToLower(k.Version)
-		if other, ok := seen[folded]; ok {
+		if other, free := versions.Take(k.Version, k.Version); !free {
 			return nil, fmt.Errorf("the kernels %s and %s would have the same name on the boot partition: remove one", other, k.Version)
 		}
-		seen[folded] = k.Version
 		e, err := o.installKernel(ctx, i, token, k)
 		if err != nil {
 			return nil, fmt.Errorf("installing the kernel %s: %w", k.Version, err)
@@ -130,24 +126,16 @@ func (o Options) installKernel(ctx context.Context, i *image, token string, k Ke
 
 // copyInitrds copies initial RAM disks into a directory of the boot partition and returns their paths there.
 func (i *image) copyInitrds(ctx context.Context, dir string, initrds []Initrd) (names []string, err error) {
-	seen := map[string]string{}
+	taken := Names{}
 	for _, initrd := range initrds {
 		if !ValidName(initrd.Name) {
 			return nil, fmt.Errorf("the initrd %s needs another name: %q cannot be the name of a file on a boot partition", initrd.Path, initrd.Name)
 		}
-		// File names on a boot partition do not differ by case alone.
-		folded := strings.ToLower(initrd.Name)
-		if other, ok := seen[folded]; ok {
+		if other, free := taken.Take(initrd.Name, initrd.Path); !free {
 			return nil, fmt.Errorf("the initrds %s and %s would have the same name on the boot partition: rename one", other, initrd.Path)
 		}
-		seen[folded] = initrd.Path
-		f, fi, err := openOutside(initrd.Path)
-		if err != nil {
-			return nil, fmt.Errorf("opening an initrd: %w", err)
-		}
 		name := dir + "/" + initrd.Name
-		err = errors.Join(i.copyFile(ctx, f, fi, "boot"+name, 0o644), f.Close())
-		if err != nil {
+		if err := i.copyOutside(ctx, "an initrd", initrd.Path, "boot"+name, 0o644); err != nil {
 			return nil, err
 		}
 		names = append(names, name)

@@ -8,6 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+const theUKI = "the unified kernel image"
+
 // InstallUKI makes a unified kernel image, a file outside of the tree, the program that the firmware starts, or shim.
 func InstallUKI(ctx context.Context, o Options, uki string) error {
 	i, err := o.open()
@@ -15,12 +17,7 @@ func InstallUKI(ctx context.Context, o Options, uki string) error {
 		return err
 	}
 	defer i.close()
-	f, fi, err := openOutside(uki)
-	if err != nil {
-		return fmt.Errorf("opening the unified kernel image: %w", err)
-	}
-	defer f.Close()
-	return i.copyFile(ctx, f, fi, o.firstProgram(), 0o755)
+	return i.copyOutside(ctx, theUKI, uki, o.firstProgram(), 0o755)
 }
 
 // CopyUKI puts a unified kernel image, a file outside of the tree at root, into that under a name such as
@@ -31,12 +28,17 @@ func CopyUKI(ctx context.Context, root, uki, name string) error {
 		return err
 	}
 	defer i.close()
-	f, fi, err := openOutside(uki)
+	return i.copyOutside(ctx, theUKI, uki, name, 0o644)
+}
+
+// copyOutside copies a regular file that does not lie in the tree into it. what is the file, in words.
+func (i *image) copyOutside(ctx context.Context, what, from, to string, mode uint32) error {
+	f, fi, err := openOutside(from)
 	if err != nil {
-		return fmt.Errorf("opening the unified kernel image: %w", err)
+		return fmt.Errorf("opening %s: %w", what, err)
 	}
 	defer f.Close()
-	return i.copyFile(ctx, f, fi, name, 0o644)
+	return i.copyFile(ctx, f, fi, to, mode)
 }
 
 // openOutside opens a regular file that does not lie in a tree.

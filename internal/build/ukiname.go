@@ -25,19 +25,16 @@ func (b *bootFiles) ukiPaths() ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	seen := map[string]string{}
+	taken := bootloader.Names{}
 	for i, k := range b.kernels {
 		paths[i] = b.ukiPath(k, b.token, b.hash, tries)
 		name := path.Base(paths[i])
 		if !bootloader.ValidName(name) {
 			return nil, fmt.Errorf("the unified kernel image of kernel %s cannot be called %q on a boot partition: change UnifiedKernelImageFormat=", k.Version, name)
 		}
-		// File names on a boot partition do not differ by case alone.
-		folded := strings.ToLower(name)
-		if other, ok := seen[folded]; ok {
+		if other, free := taken.Take(name, k.Version); !free {
 			return nil, fmt.Errorf("the unified kernel images of the kernels %s and %s would both be called %s: put &k, the kernel's version, into UnifiedKernelImageFormat=", other, k.Version, name)
 		}
-		seen[folded] = k.Version
 	}
 	return paths, nil
 }
