@@ -43,7 +43,22 @@ var imageNames = []string{"vmlinuz", "vmlinux"}
 // Find returns the kernels of the tree at root that have an image in their
 // directory below usr/lib/modules, the newest first. [GatherImages] puts those
 // there that packages have elsewhere. A tree without kernels is no error.
-func Find(root string) ([]Kernel, error) {
+func Find(root string) ([]Kernel, error) { return find(root, (*rootDir).image) }
+
+// image returns the path of the first image in the directory of a kernel, or "".
+func (t *rootDir) image(dir string) (string, error) {
+	for _, name := range imageNames {
+		image := path.Join(dir, name)
+		if ok, err := t.isFile(image); err != nil || ok {
+			return image, err
+		}
+	}
+	return "", nil
+}
+
+// find returns the kernels for which image finds a path, which is not "", in their
+// directory. The newest is first.
+func find(root string, image func(t *rootDir, dir string) (string, error)) ([]Kernel, error) {
 	t, versions, err := openVersions(root)
 	if err != nil {
 		return nil, err
@@ -51,16 +66,12 @@ func Find(root string) ([]Kernel, error) {
 	defer t.Close()
 	var kernels []Kernel
 	for _, v := range versions {
-		for _, name := range imageNames {
-			image := path.Join(modulesDir, v, name)
-			ok, err := t.isFile(image)
-			if err != nil {
-				return nil, err
-			}
-			if ok {
-				kernels = append(kernels, Kernel{Version: v, Image: image})
-				break
-			}
+		k := Kernel{Version: v}
+		if k.Image, err = image(t, k.Dir()); err != nil {
+			return nil, err
+		}
+		if k.Image != "" {
+			kernels = append(kernels, k)
 		}
 	}
 	return kernels, nil

@@ -1,7 +1,6 @@
 package kernel
 
 import (
-	"os"
 	"path"
 	"strings"
 
@@ -14,28 +13,22 @@ import (
 // like vmlinuz-virt.efi in the kernel's directory below usr/lib/modules, and the
 // Image of the kernel. There may be no other image. Of several, the first one by
 // name counts. A tree without any is no error.
-func FindPrebuilt(root string) ([]Kernel, error) {
-	t, versions, err := openVersions(root)
+func FindPrebuilt(root string) ([]Kernel, error) { return find(root, (*rootDir).prebuilt) }
+
+// prebuilt returns the path of the first unified kernel image in the directory of a
+// kernel, or "".
+func (t *rootDir) prebuilt(dir string) (string, error) {
+	entries, err := t.readDir(dir)
 	if err != nil {
-		return nil, err
+		return "", err
 	}
-	defer t.Close()
-	var kernels []Kernel
-	for _, v := range versions {
-		dir := path.Join(modulesDir, v)
-		entries, err := t.readDir(dir)
-		if err != nil {
-			return nil, err
-		}
-		for _, e := range entries {
-			name := path.Join(dir, e.name)
-			if strings.HasPrefix(e.name, "vmlinuz") && strings.HasSuffix(e.name, ".efi") && t.isUKI(name) {
-				kernels = append(kernels, Kernel{Version: v, Image: name})
-				break
-			}
+	for _, e := range entries {
+		name := path.Join(dir, e.name)
+		if strings.HasPrefix(e.name, "vmlinuz") && strings.HasSuffix(e.name, ".efi") && t.isUKI(name) {
+			return name, nil
 		}
 	}
-	return kernels, nil
+	return "", nil
 }
 
 // isUKI reports whether a file is a unified kernel image: a program for firmware
@@ -46,10 +39,6 @@ func (t *rootDir) isUKI(name string) bool {
 		return false
 	}
 	defer f.Close()
-	return isUKI(f)
-}
-
-func isUKI(f *os.File) bool {
 	fi, err := f.Stat()
 	if err != nil {
 		return false
