@@ -224,9 +224,9 @@ func (b *bootFiles) installUKIs(ctx context.Context) (entries []bootloader.Entry
 	if err != nil {
 		return nil, err
 	}
+	prebuilt := usesPrebuilt(b.Image)
 	for i, k := range b.kernels {
 		files, name := b.files[i], names[i]
-		prebuilt := usesPrebuilt(b.Image)
 		if !prebuilt {
 			if err := b.makeUKI(ctx, k, files, name); err != nil {
 				return nil, err

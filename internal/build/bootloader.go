@@ -154,16 +154,13 @@ func (m *image) findShim() error {
 	if m.ShimBootloader == config.ShimNone {
 		return nil
 	}
-	err := bootloader.FindShim(m.shimOptions())
-	if m.shim = err == nil; m.shim {
-		return nil
+	missing := bootloader.FindShim(m.shimOptions())
+	m.shim = missing == nil
+	err := m.orAuto(missing)
+	if err == nil && !m.shim {
+		m.b.UI.Warnf(m.Image.Image, "the boot loader is installed without shim: %v", missing)
 	}
-	missing := err
-	if err := m.orAuto(err); err != nil {
-		return err
-	}
-	m.b.UI.Warnf(m.Image.Image, "the boot loader is installed without shim: %v", missing)
-	return nil
+	return err
 }
 
 func (m *image) shimOptions() bootloader.Shim {

@@ -94,15 +94,20 @@ func (m *image) copyOut(name, to string) (file string, err error) {
 		return "", fmt.Errorf("%s of the image has %d bytes, more than the %d of any kernel or stub", name, fi.Size(), maxBootProgram)
 	}
 	file = filepath.Join(m.work, to)
-	out, err := os.OpenFile(file, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return "", err
-	}
-	_, err = io.Copy(out, io.LimitReader(in, fi.Size()))
-	if err := errors.Join(err, out.Close()); err != nil {
+	if err := writePrivate(file, io.LimitReader(in, fi.Size())); err != nil {
 		return "", fmt.Errorf("copying %s out of the image: %w", name, err)
 	}
 	return file, nil
+}
+
+// writePrivate writes what r has to a file of the workspace.
+func writePrivate(file string, r io.Reader) error {
+	f, err := os.OpenFile(file, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(f, r)
+	return errors.Join(err, f.Close())
 }
 
 // copyStub copies the stub that systemd-stub(7) describes, see copyOut.

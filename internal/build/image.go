@@ -2,6 +2,7 @@ package build
 
 import (
 	"context"
+	"crypto"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -43,8 +44,9 @@ type image struct {
 	unmount func() error
 	// hostRelease are the os-release(5) fields of the base trees of an extension.
 	hostRelease map[string]string
-	// secureBoot is what secureBootKey has loaded.
+	// secureBoot is what secureBootKey has loaded, policyKey what pcrKey has.
 	secureBoot signingPair
+	policyKey  crypto.Signer
 	// saved is kept of the tree for formats that are started with it.
 	saved savedBootFiles
 	// shim says that shim is what firmware starts; nameless, that with Bootable=auto nothing is started, since the system

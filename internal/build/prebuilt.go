@@ -2,7 +2,6 @@ package build
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -95,12 +94,7 @@ func extractSection(program, section, to string) (file string, err error) {
 	if !ok {
 		return "", nil
 	}
-	out, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return "", err
-	}
-	_, err = io.Copy(out, io.NewSectionReader(in, s.Offset, s.Used()))
-	if err := errors.Join(err, out.Close()); err != nil {
+	if err := writePrivate(to, io.NewSectionReader(in, s.Offset, s.Used())); err != nil {
 		return "", fmt.Errorf("reading the section %s of a unified kernel image: %w", section, err)
 	}
 	return to, nil

@@ -35,12 +35,16 @@ func (m *image) secureBootKey(ctx context.Context) (signingPair, error) {
 	return m.secureBoot, nil
 }
 
-// pcrKey returns what policies for PCR values are signed with.
+// pcrKey returns what policies for PCR values are signed with. It is loaded once, too: there are many kernels in some images.
 func (m *image) pcrKey(ctx context.Context) (crypto.Signer, error) {
+	if m.policyKey != nil {
+		return m.policyKey, nil
+	}
 	key, _, err := output.LoadKey(ctx, m.Image, output.ExpectedPCRReference(m.Image))
 	if err != nil {
 		return nil, fmt.Errorf("loading SignExpectedPcrKey= and SignExpectedPcrCertificate=: %w", err)
 	}
+	m.policyKey = key
 	return key, nil
 }
 

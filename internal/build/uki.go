@@ -311,8 +311,8 @@ func (m *image) policies(ctx context.Context) (*pcr.Options, error) {
 		if split {
 			m.b.UI.Warnf(m.Image.Image, "SplitArtifacts=pcrs writes nothing: the policies are signed here, see SignExpectedPcr=")
 		}
-		key, err := m.pcrKey(ctx)
-		o.Key = key
+		var err error
+		o.Key, err = m.pcrKey(ctx)
 		return o, err
 	}
 	if m.SignExpectedPcrCertificate == "" {
