@@ -58,8 +58,9 @@ func (r Reference) CheckCertificate() error {
 
 // Load returns the private key and the certificate that a reference names, and checks that they belong together and are
 // for RSA or ECDSA, the two that images are signed with. run runs openssl for what is not in a file; a key from there
-// signs until ctx is done, each time with a process of its own, and never leaves its token. It signs SHA-256, SHA-384 and SHA-512 digests with RSA (PKCS #1 v1.5, and PSS with
-// *rsa.PSSOptions) and ECDSA. A pin-value in a URI is in no argument list and in no error.
+// signs until ctx is done, each time with a process of its own, and never leaves its token. It signs SHA-256, SHA-384 and
+// SHA-512 digests with RSA (PKCS #1 v1.5, and PSS with *rsa.PSSOptions) and ECDSA. A pin-value in a URI is in no argument
+// list and in no error.
 func Load(ctx context.Context, r Reference, run RunFunc) (crypto.Signer, *x509.Certificate, error) {
 	key, err := loadKey(ctx, r.Key, r.KeySource, run)
 	if err != nil {
